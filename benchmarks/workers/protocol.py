@@ -1,0 +1,44 @@
+"""What every worker speaks: a line of JSON in, a line of JSON out.
+
+Only the standard library is used here: the file also runs in the peers' own virtual environments.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+Speculative = dict[str, Any] | None
+# (prompts, max_tokens) -> new token ids of each prompt; all prompts of one call run at once.
+Generate = Callable[[list[list[int]], int], list[list[int]]]
+
+
+def serve(load: Callable[[str, Speculative], Generate], packages: list[str]) -> None:
+    """Load the engine named on the command line, say so, then answer jobs until stdin closes."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--speculative", default="null")
+    args = parser.parse_args()
+
+    # Engines log to stdout, their child processes too: keep the answers on a descriptor of their
+    # own and let everything else go to stderr.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+
+    def answer(message: dict[str, Any]) -> None:
+        print(json.dumps(message), file=answers)
+
+    generate = load(args.model, json.loads(args.speculative))
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    answer({"versions": {"python": platform.python_version(), **versions}})
+    for line in sys.stdin:
+        job = json.loads(line)
+        start = time.perf_counter()
+        token_ids = generate(job["prompts"], job["max_tokens"])
+        seconds = time.perf_counter() - start
+        answer({"seconds": seconds, "tokens": sum(map(len, token_ids)), "token_ids": token_ids})

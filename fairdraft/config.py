@@ -1,0 +1,281 @@
+"""Everything a user may set, checked in one place, under the names vLLM uses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from fairdraft.errors import ConfigError
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `ConfigError(message)` unless `condition` holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def require_int(name: str, value: object, least: int, remedy: str) -> None:
+    """Raise `ConfigError` unless `value` is a whole number of at least `least`."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    require(
+        whole and value >= least,  # type: ignore[operator]
+        f"{name} is {value!r}, but must be a whole number of at least {least}: {remedy}",
+    )
+
+
+def require_number(name: str, value: object, low: float, high: float, remedy: str) -> None:
+    """Raise `ConfigError` unless `low <= value <= high` and `value` is finite."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    require(
+        number and math.isfinite(value) and low <= value <= high,  # type: ignore[arg-type,operator]
+        f"{name} is {value!r}, but must be a number from {low:g} to {high:g}: {remedy}",
+    )
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How one request is sampled and when it ends. Names and meanings are vLLM's.
+
+    Acts on the target's logits in this order: `logit_bias`, `bad_words`, `min_tokens`, penalties,
+    `temperature`, `min_p`, `top_k`, `top_p`. Every row of a verification run sees the draft tokens
+    before it, so each filter means the same with and without speculation.
+
+    Args:
+        n: completions per prompt; n requests that share the prompt's KV blocks.
+        temperature: 0 is greedy; the logits are divided by it otherwise.
+        top_k: keep the k most likely tokens, ties with the k-th included; 0 or -1 keeps all.
+        top_p: keep the fewest most likely tokens whose mass reaches top_p; in (0, 1].
+        min_p: keep tokens at least min_p times as likely as the likeliest; in [0, 1].
+        seed: fixes every draw of the request; None derives one from the engine's seed and the
+            request's number.
+        repetition_penalty: > 0; divides positive and multiplies negative logits of tokens in the
+            prompt or the output (Keskar et al. 2019, arXiv 1909.05858, section 4.1). 1 is off.
+        presence_penalty: subtracted once from the logits of tokens in the output.
+        frequency_penalty: subtracted from the logits of output tokens, times their count.
+        logit_bias: token id -> added to its logit.
+        bad_words: strings that must not be generated.
+        min_tokens: no EOS, stop token or stop string ends the request before so many tokens.
+        max_tokens: at most so many tokens; None means until `max_model_len`.
+        stop: strings that end the text; the text is cut before them.
+        stop_token_ids: token ids that end the request.
+        ignore_eos: do not end at the model's EOS token.
+        logprobs: return the log-probabilities of the sampled token and of so many likeliest.
+        include_stop_str_in_output: keep the stop string in the text.
+        skip_special_tokens: leave special tokens out of the text.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    n: int = 1
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    seed: int | None = None
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] | None = None
+    bad_words: tuple[str, ...] | list[str] = ()
+    min_tokens: int = 0
+    max_tokens: int | None = 16
+    stop: str | tuple[str, ...] | list[str] = ()
+    stop_token_ids: tuple[int, ...] | list[int] = ()
+    ignore_eos: bool = False
+    logprobs: int | None = None
+    include_stop_str_in_output: bool = False
+    skip_special_tokens: bool = True
+
+    def __post_init__(self) -> None:
+        require_int("n", self.n, 1, "ask for at least one completion")
+        require_number("temperature", self.temperature, 0, 1e4, "0 is greedy, 1 leaves the law")
+        require_int("top_k", self.top_k, -1, "0 or -1 keeps every token")
+        require_number("top_p", self.top_p, 0, 1, "1 keeps every token")
+        require(self.top_p > 0, f"top_p is {self.top_p!r}, but must be above 0: 1 keeps all")
+        require_number("min_p", self.min_p, 0, 1, "0 keeps every token")
+        if self.seed is not None:
+            require_int("seed", self.seed, 0, "or None for one derived from the engine's seed")
+        require_number("repetition_penalty", self.repetition_penalty, 1e-6, 1e6, "1 is off")
+        for name in ("presence_penalty", "frequency_penalty"):
+            require_number(name, getattr(self, name), -1e3, 1e3, "0 is off")
+        for token, bias in (self.logit_bias or {}).items():
+            require_int("a key of logit_bias", token, 0, "keys are token ids")
+            require_number(f"logit_bias[{token}]", bias, -1e6, 1e6, "use -100 to all but forbid")
+        require_int("min_tokens", self.min_tokens, 0, "0 is off")
+        if self.max_tokens is not None:
+            require_int("max_tokens", self.max_tokens, 1, "or None for no limit of its own")
+            require(
+                self.min_tokens <= self.max_tokens,
+                f"min_tokens is {self.min_tokens}, above max_tokens {self.max_tokens}: "
+                "lower the first or raise the second",
+            )
+        if self.logprobs is not None:
+            require_int("logprobs", self.logprobs, 0, "or None for no log-probabilities")
+        for token in self.stop_token_ids:
+            require_int("an entry of stop_token_ids", token, 0, "entries are token ids")
+        for name in ("stop", "bad_words"):
+            words = getattr(self, name)
+            words = (words,) if isinstance(words, str) else tuple(words)
+            require(
+                all(isinstance(word, str) and word for word in words),
+                f"{name} is {getattr(self, name)!r}, but must hold non-empty strings: "
+                "leave empty ones out",
+            )
+            object.__setattr__(self, name, words)
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is taken instead of a draw."""
+        return self.temperature == 0
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        """`stop` as a tuple, whatever form it was given in."""
+        return tuple(self.stop)
+
+
+class SpeculativeConfig:
+    """Which proposer drafts, and how many tokens a step at most. Keys are vLLM's.
+
+    Args:
+        method: name of a registered proposer, such as "ngram".
+        num_speculative_tokens: draft length k, at least 1.
+        model: the drafter's checkpoint, for methods that need one.
+        options: the method's own keys, for example prompt_lookup_max; its proposer checks them.
+
+    Raises:
+        ConfigError: k is not a whole number of at least 1.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        num_speculative_tokens: int = 4,
+        model: str | None = None,
+        **options: Any,
+    ) -> None:
+        require(
+            isinstance(method, str) and bool(method),
+            f"method is {method!r}, but must be a proposer's name, such as 'ngram'",
+        )
+        require_int(
+            "num_speculative_tokens",
+            num_speculative_tokens,
+            1,
+            "to turn speculation off, leave speculative_config out",
+        )
+        self.method = method
+        self.num_speculative_tokens = num_speculative_tokens
+        self.model = model
+        self.options = options
+
+    @classmethod
+    def of(
+        cls, config: SpeculativeConfig | Mapping[str, Any] | None
+    ) -> SpeculativeConfig | None:
+        """Accept what `LLM(speculative_config=…)` accepts: a config, a mapping, or None."""
+        if config is None or isinstance(config, SpeculativeConfig):
+            return config
+        require(
+            isinstance(config, Mapping),
+            f"speculative_config is {config!r}, but must be a mapping such as "
+            '{"method": "ngram", "num_speculative_tokens": 4}',
+        )
+        require(
+            "method" in config,
+            f"speculative_config has the keys {sorted(config)}, but lacks 'method': "
+            'name a proposer, such as "ngram"',
+        )
+        return cls(**dict(config))
+
+    def __repr__(self) -> str:
+        return (
+            f"SpeculativeConfig(method={self.method!r}, "
+            f"num_speculative_tokens={self.num_speculative_tokens}, model={self.model!r}, "
+            f"options={self.options!r})"
+        )
+
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How the engine runs: limits, memory, precision. Names are vLLM's where vLLM has one.
+
+    Args:
+        model: hub id, local folder, GGUF file, or "demo" for the packaged small model.
+        dtype: "auto" takes bfloat16 where the device has it and the checkpoint is not float32
+            only; or "float32", "bfloat16", "float16".
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        max_model_len: longest prompt plus output in tokens; None takes the model's own limit.
+        max_num_seqs: requests that run at once.
+        max_num_batched_tokens: rows of one step, prompt chunks and drafts included; at least
+            `max_num_seqs`, so that every decoding request gets one token a step.
+        block_size: tokens in a KV block.
+        num_gpu_blocks_override: KV blocks in the pool, on whatever device; None derives the number
+            from `kv_cache_memory_bytes`.
+        kv_cache_memory_bytes: memory for KV; None takes room for `max_num_seqs` requests of
+            `max_model_len` tokens, 4 GiB at most.
+        enable_prefix_caching: reuse the KV of equal prompt beginnings.
+        seed: root of the seeds of requests that bring none.
+        speculative_config: see `SpeculativeConfig`; None is off.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    model: str
+    dtype: str = "auto"
+    device: str = "auto"
+    max_model_len: int | None = None
+    max_num_seqs: int = 8
+    max_num_batched_tokens: int = 512
+    block_size: int = 16
+    num_gpu_blocks_override: int | None = None
+    kv_cache_memory_bytes: int | None = None
+    enable_prefix_caching: bool = True
+    seed: int = 0
+    speculative_config: SpeculativeConfig | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        require(
+            isinstance(self.model, str) and bool(self.model),
+            f"model is {self.model!r}, but must be a hub id, a folder, a GGUF file or 'demo'",
+        )
+        require(
+            self.dtype in DTYPES,
+            f"dtype is {self.dtype!r}, but must be one of {', '.join(DTYPES)}",
+        )
+        require_int("max_num_seqs", self.max_num_seqs, 1, "one request must be able to run")
+        require_int("block_size", self.block_size, 1, "16 is usual")
+        require_int("seed", self.seed, 0, "any whole number from 0 on")
+        require_int(
+            "max_num_batched_tokens",
+            self.max_num_batched_tokens,
+            self.max_num_seqs,
+            f"every one of max_num_seqs={self.max_num_seqs} requests needs a token a step",
+        )
+        for name in ("max_model_len", "num_gpu_blocks_override", "kv_cache_memory_bytes"):
+            if getattr(self, name) is not None:
+                require_int(name, getattr(self, name), 1, "or None for the default")
+
+    @classmethod
+    def of(cls, model: str, speculative_config: Any, **options: Any) -> EngineConfig:
+        """Build from `LLM`'s arguments.
+
+        Raises:
+            ConfigError: an option is unknown; the message lists the known ones.
+        """
+        known = {f.name for f in fields(cls)} - {"model", "speculative_config"}
+        for name in options:
+            require(
+                name in known,
+                f"unknown option {name!r}: the engine takes {', '.join(sorted(known))}",
+            )
+        return cls(
+            model=model, speculative_config=SpeculativeConfig.of(speculative_config), **options
+        )

@@ -1,0 +1,1 @@
+"""One step of the machine: schedule, run, verify, update, propose."""

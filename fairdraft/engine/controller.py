@@ -1,0 +1,30 @@
+"""The one question the engine asks about price: how long may each draft be?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from fairdraft.request import Request
+
+
+class Controller(Protocol):
+    """Decides draft lengths before anything is drafted, so that it cannot see a drawn token."""
+
+    def draft_lengths(self, requests: Sequence[Request]) -> list[int]:
+        """The longest draft wanted for each decoding request; 0 drafts nothing."""
+
+
+class FixedController:
+    """The same draft length always.
+
+    Args:
+        num_speculative_tokens: that length.
+    """
+
+    def __init__(self, num_speculative_tokens: int) -> None:
+        self.num_speculative_tokens = num_speculative_tokens
+
+    def draft_lengths(self, requests: Sequence[Request]) -> list[int]:
+        """k for every request."""
+        return [self.num_speculative_tokens] * len(requests)

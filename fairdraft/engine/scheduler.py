@@ -1,0 +1,214 @@
+"""Who runs now, how many tokens each, in which KV slots; and what stands afterwards.
+
+There is no prefill phase, no decode phase and no speculative case here. A request has tokens that
+are not computed yet, and a step computes some of them:
+
+    num_new_tokens = min(num_tokens_with_spec − num_computed_tokens, what the budget leaves)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fairdraft.draft import EMPTY_DRAFT, Draft, Verdict
+from fairdraft.errors import RequestError
+from fairdraft.kv import KVManager
+from fairdraft.request import Request, Status
+
+
+@dataclass(frozen=True)
+class ScheduledRequest:
+    """One request's share of a step.
+
+    Args:
+        request: whose tokens run.
+        start: tokens computed before the step; the first row's index.
+        num_new_tokens: rows that run.
+        draft: the draft tokens among them, already trimmed; they are the last rows.
+    """
+
+    request: Request
+    start: int
+    num_new_tokens: int
+    draft: Draft
+
+    @property
+    def num_logit_rows(self) -> int:
+        """Rows whose logits are wanted: none in the middle of a prompt, else 1 + draft."""
+        ends = self.start + self.num_new_tokens == self.request.num_tokens + len(self.draft)
+        return 1 + len(self.draft) if ends else 0
+
+    @property
+    def token_ids(self) -> list[int]:
+        """The rows' tokens."""
+        known = self.request.token_ids[self.start : self.start + self.num_new_tokens]
+        return known + list(self.draft.token_ids)
+
+
+class Scheduler:
+    """Continuous batching, first come first served, with preemption of the youngest.
+
+    Args:
+        kv: gives slots.
+        max_num_seqs: requests that run at once.
+        max_num_batched_tokens: rows of a step; at least `max_num_seqs`.
+        max_model_len: tokens a request may reach.
+        num_lookahead_tokens: slots reserved beyond a step's rows for the drafter's own KV.
+    """
+
+    def __init__(
+        self,
+        kv: KVManager,
+        max_num_seqs: int,
+        max_num_batched_tokens: int,
+        max_model_len: int,
+        num_lookahead_tokens: int = 0,
+    ) -> None:
+        self.kv = kv
+        self.max_num_seqs = max_num_seqs
+        self.max_num_batched_tokens = max_num_batched_tokens
+        self.max_model_len = max_model_len
+        self.num_lookahead_tokens = num_lookahead_tokens
+        self.waiting: deque[Request] = deque()
+        self.running: list[Request] = []
+        self.num_preemptions = 0
+
+    def add(self, request: Request) -> None:
+        """Queue a request.
+
+        Raises:
+            RequestError: it could never run: empty, longer than `max_model_len`, or larger than
+                the whole KV pool at its longest.
+        """
+        prompt = request.num_prompt_tokens
+        if prompt == 0:
+            raise RequestError("the prompt is empty: give at least one token")
+        if prompt >= self.max_model_len:
+            raise RequestError(
+                f"the prompt has {prompt} tokens, but max_model_len={self.max_model_len} leaves "
+                "no room for output: shorten the prompt or raise max_model_len"
+            )
+        longest = self.max_model_len
+        if request.params.max_tokens is not None:
+            longest = min(longest, prompt + request.params.max_tokens)
+        needed = self.kv.num_blocks_for(longest + self.num_lookahead_tokens)
+        if needed > self.kv.pool.num_blocks:
+            raise RequestError(
+                f"the request may reach {longest} tokens, that is {needed} KV blocks of "
+                f"{self.kv.block_size}, but the pool has {self.kv.pool.num_blocks}: lower "
+                "max_tokens, or raise num_gpu_blocks_override or kv_cache_memory_bytes"
+            )
+        self.waiting.append(request)
+
+    @property
+    def requests(self) -> Iterable[Request]:
+        """Every live request."""
+        return (*self.running, *self.waiting)
+
+    def schedule(self) -> list[ScheduledRequest]:
+        """Choose the rows of the next step and reserve their slots.
+
+        Running requests come first, oldest first, each with at least one token; then waiting ones
+        while budget, seats and blocks last. Drafts are trimmed where something runs short.
+        """
+        budget = self.max_num_batched_tokens
+        step: list[ScheduledRequest] = []
+        preempted = False
+        i = 0
+        while i < len(self.running):
+            request = self.running[i]
+            owed = len(self.running) - i - 1  # one token to each request behind this one
+            granted = self._grant(request, budget - owed)
+            if granted == 0:
+                preempted = True
+                self._preempt(self.running[-1])  # the youngest; perhaps this very request
+                continue
+            step.append(self._start(request, granted))
+            budget -= granted
+            i += 1
+        while self.waiting and len(self.running) < self.max_num_seqs and budget and not preempted:
+            request = self.waiting[0]
+            self.kv.reuse_prefix(request)
+            granted = self._grant(request, budget)
+            if granted == 0:
+                self.kv.free(request)
+                break
+            self.running.append(self.waiting.popleft())
+            request.status = Status.RUNNING
+            step.append(self._start(request, granted))
+            budget -= granted
+        return step
+
+    def _grant(self, request: Request, budget: int) -> int:
+        """Tokens that may run and now have slots; 0 if the pool cannot hold even one."""
+        start = request.num_computed_tokens
+        wanted = min(request.num_tokens_with_spec - start, budget, self.max_model_len - start)
+        needed = min(wanted, request.num_tokens - start)  # without drafts
+        slots = self.kv.grow(request, start + needed, start + wanted, self.num_lookahead_tokens)
+        return max(slots - start, 0)
+
+    def _start(self, request: Request, num_new_tokens: int) -> ScheduledRequest:
+        start = request.num_computed_tokens
+        request.draft = request.draft.trimmed(max(start + num_new_tokens - request.num_tokens, 0))
+        request.num_computed_tokens += num_new_tokens
+        return ScheduledRequest(request, start, num_new_tokens, request.draft)
+
+    def _preempt(self, request: Request) -> None:
+        """Give all blocks back; the request computes its tokens again when its turn comes."""
+        self.running.remove(request)
+        self.kv.free(request)
+        request.draft = EMPTY_DRAFT
+        request.status = Status.WAITING
+        request.num_preemptions += 1
+        self.num_preemptions += 1
+        self.waiting.appendleft(request)
+
+    def update_from_output(
+        self, step: Sequence[ScheduledRequest], verdicts: Sequence[Verdict | None]
+    ) -> list[list[int]]:
+        """Keep the accepted tokens and take the rejected ones back off the counters.
+
+        Args:
+            step: what `schedule` chose.
+            verdicts: one per entry; None where no logits were wanted.
+
+        Returns:
+            Per entry the tokens that were appended. They end early where EOS, a stop token or a
+            length limit ends the request; `request.finish_reason` then says so, and `finish` must
+            be called for it.
+        """
+        appended: list[list[int]] = []
+        for entry, verdict in zip(step, verdicts, strict=True):
+            request, tokens = entry.request, []
+            request.draft = EMPTY_DRAFT
+            if verdict is not None:
+                # Rejected slots are written over by the next step.
+                request.num_computed_tokens -= len(entry.draft) - verdict.num_accepted
+                accepted = (entry.draft.token_ids[i] for i in verdict.path)
+                for token in (*accepted, verdict.token):
+                    tokens.append(token)
+                    if request.append(token, self.max_model_len):
+                        break
+                # A cut leaves KV of tokens that are no longer part of the request.
+                request.num_computed_tokens = min(
+                    request.num_computed_tokens, request.num_tokens
+                )
+            self.kv.publish(request)
+            appended.append(tokens)
+        return appended
+
+    def finish(self, request: Request) -> None:
+        """Remove a request that ended or was aborted, at any moment between steps."""
+        if request.status is Status.RUNNING:
+            self.running.remove(request)
+        elif request.status is Status.WAITING:
+            self.waiting.remove(request)
+        self.kv.free(request)
+        request.draft = EMPTY_DRAFT
+        request.status = Status.FINISHED
+
+    def check_integrity(self) -> None:
+        """Raise `IntegrityError` if blocks leaked or are shared by writers."""
+        self.kv.check_integrity(self.requests)

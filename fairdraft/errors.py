@@ -1,0 +1,25 @@
+"""The exceptions that fairdraft raises on purpose.
+
+Every message names the value, the limit and the remedy. The command line prints the message
+and leaves with exit code 2; a library user catches `FairdraftError`.
+"""
+
+
+class FairdraftError(Exception):
+    """Base of every error that fairdraft raises on purpose."""
+
+
+class ConfigError(FairdraftError, ValueError):
+    """A value the caller chose is out of range; the message names it, the limit and the remedy."""
+
+
+class CheckpointError(FairdraftError):
+    """A model cannot be found, read or run; the message says which and why."""
+
+
+class RequestError(FairdraftError, ValueError):
+    """A request cannot be served as it stands: too long, empty, or larger than the KV pool."""
+
+
+class IntegrityError(FairdraftError, AssertionError):
+    """An invariant of the engine is broken: a bug in fairdraft or in a proposer, never bad input."""

@@ -1,0 +1,86 @@
+"""What a step hands the model: one batch of rows, requests side by side, no padding between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FlatBatch:
+    """T rows of B requests.
+
+    Args:
+        token_ids: [T] int64.
+        positions: [T] int64, depth in the sequence.
+        slots: [T] int64, where each row's KV is written.
+        cu_rows: [B + 1], first row of each request, then T.
+        context_lens: [B], tokens of each request already in the cache.
+        block_tables: per request its block ids, at least as many as context and rows fill.
+        block_size: tokens in a block.
+        logit_rows: [R] int64, rows whose logits are wanted, ascending.
+        ancestors: request's place in the batch → [rows, rows] bool, which of the step's own rows
+            each row sees (itself included); requests not named are chains.
+    """
+
+    token_ids: Tensor
+    positions: Tensor
+    slots: Tensor
+    cu_rows: Sequence[int]
+    context_lens: Sequence[int]
+    block_tables: Sequence[Sequence[int]]
+    block_size: int
+    logit_rows: Tensor
+    ancestors: Mapping[int, Tensor] = field(default_factory=dict)
+
+    @property
+    def num_rows(self) -> int:
+        """T."""
+        return len(self.token_ids)
+
+    @property
+    def num_requests(self) -> int:
+        """B."""
+        return len(self.context_lens)
+
+    def visible(self, request: int, window: int | None) -> Tensor:
+        """[rows, context + rows] bool: which tokens each row of a request sees.
+
+        Args:
+            request: place in the batch.
+            window: sliding window in tokens; None sees all.
+        """
+        first, last = self.cu_rows[request], self.cu_rows[request + 1]
+        rows, context = last - first, self.context_lens[request]
+        own = self.ancestors.get(request)
+        if own is None:
+            own = torch.ones(rows, rows, dtype=torch.bool).tril()
+        mask = torch.cat([torch.ones(rows, context, dtype=torch.bool), own], dim=1)
+        if window is not None:
+            positions = self.positions[first:last].cpu()
+            columns = torch.cat([torch.arange(context), positions])
+            mask &= positions[:, None] - columns[None, :] < window
+        return mask
+
+    def context_slots(self, request: int) -> Tensor:
+        """[context + rows] int64: slots of a request's tokens, oldest first."""
+        rows = self.cu_rows[request + 1] - self.cu_rows[request]
+        tokens = torch.arange(self.context_lens[request] + rows)
+        table = torch.tensor(self.block_tables[request], dtype=torch.int64)
+        return table[tokens // self.block_size] * self.block_size + tokens % self.block_size
+
+
+@dataclass(frozen=True)
+class RunOutput:
+    """What a run gives back.
+
+    Args:
+        logits: [R, V], of `logit_rows`.
+        hidden: layer id → [T, d], ids as in transformers' `hidden_states[k]`; only those asked for.
+    """
+
+    logits: Tensor
+    hidden: Mapping[int, Tensor]

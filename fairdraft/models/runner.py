@@ -1,0 +1,193 @@
+"""Runs a transformers causal LM over flat batches. Target and draft model are run by this code."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from fairdraft.errors import CheckpointError
+from fairdraft.kv import KVStorage, LayerShape
+from fairdraft.models.attention import ATTENTION_NAME, PagedAttention
+from fairdraft.models.batch import FlatBatch, RunOutput
+from fairdraft.models.fused import FusedDecoder, can_fuse
+from fairdraft.models.linear import speed_up
+
+
+class Runner(Protocol):
+    """What the engine needs of a model."""
+
+    vocab_size: int
+    max_model_len: int
+    device: torch.device
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Bytes a token takes in the KV cache."""
+
+    def allocate(self, num_slots: int) -> None:
+        """Make room for the KV of `num_slots` tokens."""
+
+    def run(self, batch: FlatBatch, layers: Collection[int] = ()) -> RunOutput:
+        """One flat batch through the model."""
+
+
+class _Probe(PagedAttention):
+    """Stands in for attention in a trial run and notes what each layer asks for."""
+
+    def __init__(self) -> None:
+        self.shapes: dict[int, tuple[int, int, int]] = {}
+
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        self.shapes[layer] = (keys.shape[1], keys.shape[2], values.shape[2])
+
+    def attend(
+        self,
+        layer: int,
+        queries: Tensor,
+        scale: float,  # noqa: ARG002
+        softcap: float | None,  # noqa: ARG002
+    ) -> Tensor:
+        return queries.new_zeros(*queries.shape[:2], self.shapes[layer][2])
+
+
+class ModelRunner:
+    """A model and its paged KV.
+
+    Args:
+        model: a loaded decoder-only transformers model, on its device, in its dtype.
+
+    Raises:
+        CheckpointError: the model needs what is not supported; the message names it and says why.
+    """
+
+    def __init__(self, model: Any) -> None:
+        refuse_unsupported(model)
+        self.model = model.eval()
+        self.model.set_attn_implementation(ATTENTION_NAME)
+        config = model.config.get_text_config()
+        self.vocab_size = int(config.vocab_size)
+        self.max_model_len = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
+        self.device: torch.device = model.device
+        self.layers = self._probe_layers()
+        self.storage: KVStorage | None = None
+        self._fused: FusedDecoder | None = None
+        if can_fuse(model):
+            self._fused = FusedDecoder(model)
+        elif self.device.type == "cpu":
+            speed_up(model)
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Bytes a token takes in the KV cache, all layers together."""
+        return sum(layer.numel for layer in self.layers) * int(self.model.dtype.itemsize)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of weights that one run reads; a tied embedding counts once."""
+        return sum(p.numel() * p.element_size() for p in self.model.parameters())
+
+    @torch.inference_mode()
+    def _probe_layers(self) -> list[LayerShape]:
+        """Learn each layer's KV shape by running two tokens through the model."""
+        probe = _Probe()
+        ids = torch.zeros(1, 2, dtype=torch.int64, device=self.device)
+        positions = torch.arange(2, device=self.device)[None]
+        self.model(input_ids=ids, position_ids=positions, use_cache=False, paged=probe)
+        config = self.model.config.get_text_config()
+        name = self.model.config.model_type
+        if sorted(probe.shapes) != list(range(config.num_hidden_layers)):
+            raise CheckpointError(
+                f"{name}: {config.num_hidden_layers - len(probe.shapes)} of its "
+                f"{config.num_hidden_layers} layers do not call transformers' attention "
+                "interface, so their state cannot be paged or rolled back; not supported"
+            )
+        windows = sliding_windows(config)
+        return [LayerShape(*probe.shapes[i], windows[i]) for i in range(len(windows))]
+
+    def allocate(self, num_slots: int) -> None:
+        """Make room for the KV of `num_slots` tokens; what was there is dropped."""
+        self.storage = KVStorage(self.layers, num_slots, self.model.dtype, self.device)
+
+    @torch.inference_mode()
+    def run(self, batch: FlatBatch, layers: Collection[int] = ()) -> RunOutput:
+        """One flat batch through the model.
+
+        Args:
+            batch: the rows; their KV is written to their slots.
+            layers: ids of hidden states to keep, as in transformers' `hidden_states[k]`: 0 is the
+                embedding, k the output of layer k, the last one after the final norm.
+
+        Returns:
+            Logits [R, V] of `batch.logit_rows` (float32 on CPU, else the model's dtype), and the
+            hidden states asked for.
+        """
+        assert self.storage is not None, "allocate() comes first"
+        attention = PagedAttention(self.storage, batch)
+        if self._fused is not None:
+            return self._fused.run(attention, layers)
+        hidden: dict[int, Tensor] = {}
+        hooks = [self._tap(layer, hidden) for layer in layers]
+        try:
+            output = self.model(
+                input_ids=batch.token_ids[None],
+                position_ids=batch.positions[None],
+                use_cache=False,
+                logits_to_keep=batch.logit_rows,
+                paged=attention,
+            )
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return RunOutput(output.logits[0], hidden)
+
+    def _tap(self, layer: int, hidden: dict[int, Tensor]) -> Any:
+        """Keep one hidden state of the coming run."""
+        final = len(self.layers)
+        lists = (m for m in self.model.modules() if isinstance(m, nn.ModuleList))
+        blocks = next(m for m in lists if len(m) == final)
+
+        def keep(_module: nn.Module, inputs: Any, output: Any) -> None:
+            state = inputs[0] if layer < final else output
+            hidden[layer] = (state[0] if isinstance(state, tuple) else state)[0]
+
+        if layer < final:
+            return blocks[layer].register_forward_hook(keep)
+        norms = [m for m in self.model.base_model.children() if not isinstance(m, nn.ModuleList)]
+        final_norm = next(m for m in reversed(norms) if "norm" in type(m).__name__.lower())
+        return final_norm.register_forward_hook(keep)
+
+
+def sliding_windows(config: Any) -> Sequence[int | None]:
+    """The sliding window of each layer, from a transformers text config."""
+    window = getattr(config, "sliding_window", None)
+    if getattr(config, "use_sliding_window", True) is False:
+        window = None
+    kinds = getattr(config, "layer_types", None)
+    if kinds is None:
+        return [window] * config.num_hidden_layers
+    return [window if kind == "sliding_attention" else None for kind in kinds]
+
+
+def refuse_unsupported(model: Any) -> None:
+    """Raise `CheckpointError` for a model that paged attention and rollback cannot serve."""
+    config = model.config
+    name = config.model_type
+    kinds = set(getattr(config.get_text_config(), "layer_types", None) or ())
+    foreign = kinds - {"full_attention", "sliding_attention"}
+    if config.is_encoder_decoder:
+        reason = "it is an encoder-decoder model"
+    elif foreign:
+        reason = f"its {', '.join(sorted(foreign))} layers keep a state that cannot be rolled back"
+    elif not getattr(model, "_supports_attention_backend", False):
+        reason = "its code does not use transformers' attention interface"
+    elif any(hasattr(m, "sinks") for m in model.modules()):
+        reason = "its attention sinks are not supported"
+    else:
+        return
+    raise CheckpointError(
+        f"{name} cannot be run: {reason}. Models with full or sliding-window attention behind "
+        "transformers' attention interface can: Llama, Mistral, Qwen, Gemma and many more"
+    )

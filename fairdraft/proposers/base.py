@@ -1,0 +1,109 @@
+"""What a proposer is: the object that drafts. The model inside it, if any, is the drafter.
+
+A subclass overrides `propose`, and of the rest what it needs. Thirty lines suffice for a simple
+one; register it under the entry-point group "fairdraft.proposers" and use it by name:
+
+    [project.entry-points."fairdraft.proposers"]
+    my-method = "my_package:MyProposer"
+
+    LLM(model, speculative_config={"method": "my-method", "num_speculative_tokens": 4})
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fairdraft.draft import Draft
+from fairdraft.request import Request
+
+# noise(request, purpose, *where) → uniform draw in [0, 1); see fairdraft.sampling.noise.
+Noise = Callable[..., float]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a proposer asks of the engine.
+
+    Args:
+        layers: ids of target hidden states to hand to `observe`, as in `hidden_states[k]`.
+        num_lookahead_tokens: KV slots reserved behind each request's rows.
+    """
+
+    layers: tuple[int, ...] = ()
+    num_lookahead_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What stands after a step: prompt chunks and accepted tokens of every request that ran.
+
+    R rows in all; rows of rejected drafts are left out.
+
+    Args:
+        request_ids: the requests, in order.
+        cu_rows: [B + 1], first row of each request.
+        token_ids: [R], the tokens that ran.
+        next_token_ids: [R], the token after each: the request's next token; for the last row of a
+            request that decodes, its newest token.
+        positions: [R].
+        slots: [R], where their KV lies.
+        hidden: layer id → [R, d] for the layers in `Needs`.
+    """
+
+    request_ids: Sequence[str]
+    cu_rows: Sequence[int]
+    token_ids: Sequence[int]
+    next_token_ids: Sequence[int]
+    positions: Sequence[int]
+    slots: Sequence[int]
+    hidden: Mapping[int, Any]
+
+
+class Proposer(ABC):
+    """Drafts for the requests that decode.
+
+    Args:
+        num_speculative_tokens: the longest draft it will be asked for.
+        options: the method's own keys of `speculative_config`, as keyword arguments.
+    """
+
+    needs = Needs()
+
+    def __init__(self, num_speculative_tokens: int) -> None:
+        self.num_speculative_tokens = num_speculative_tokens
+
+    def bind(self, target: Any) -> None:
+        """Meet the target's runner once, before the first request: borrow what is shared."""
+
+    def start(self, request: Request) -> None:
+        """A request begins to run; again after each preemption, with its KV gone."""
+
+    def observe(self, rows: Rows) -> None:
+        """See what stands after a step. Called every step, whether or not drafts are wanted."""
+
+    @abstractmethod
+    def propose(
+        self,
+        requests: Sequence[Request],
+        budgets: Sequence[int],
+        slots: Sequence[Sequence[int]],
+        noise: Noise,
+    ) -> list[Draft]:
+        """One draft a request.
+
+        Args:
+            requests: those that decode; `request.token_ids` ends with the newest token.
+            budgets: the longest draft of use for each, at least 1.
+            slots: lookahead slots of each, as many as `needs` asks for.
+            noise: keyed draws, for drafters that sample.
+
+        Returns:
+            A draft each, in the same order, perhaps empty. A draft may be cut by any rule that does
+            not look at a sampled token's own value or at what follows it.
+        """
+
+    def finish(self, request_id: str) -> None:
+        """A request ended; forget it."""

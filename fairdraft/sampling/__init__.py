@@ -1,0 +1,1 @@
+"""From logits to the law that is sampled, and the draws from it."""

@@ -1,0 +1,106 @@
+"""Logits to probabilities: penalties, bans, temperature, min-p, top-k, top-p.
+
+Everything works on one row, that is on the law of one token given all tokens before it. In a
+verification run the tokens before row i include the first i draft tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fairdraft.config import SamplingParams
+from fairdraft.request import Request
+
+_TOP_P_SHORTLIST = 256  # tokens sorted first; the whole vocabulary only if their mass falls short
+
+
+def needs_history(params: SamplingParams) -> bool:
+    """Whether the logits of a row change before temperature: penalties, biases and bans."""
+    return bool(
+        params.logit_bias
+        or params.bad_words
+        or params.min_tokens
+        or params.repetition_penalty != 1
+        or params.presence_penalty
+        or params.frequency_penalty
+    )
+
+
+def adjust(logits: Tensor, request: Request, drafted: Sequence[int]) -> Tensor:
+    """Apply bias, bans and penalties to one row.
+
+    Args:
+        logits: [V], any float dtype; left as it is.
+        request: whose row it is.
+        drafted: draft tokens between the request's tokens and this row.
+
+    Returns:
+        [V] float32.
+    """
+    params = request.params
+    row = logits.float().clone()
+    output = [*request.output_token_ids, *drafted]
+    if params.logit_bias:
+        ids = torch.tensor(list(params.logit_bias), device=row.device)
+        row[ids] += torch.tensor(list(params.logit_bias.values()), device=row.device)
+    banned = banned_tokens(request, output)
+    if banned:
+        row[torch.tensor(banned, device=row.device)] = -torch.inf
+    if params.repetition_penalty != 1:
+        seen = torch.tensor([*request.prompt_token_ids, *output], device=row.device).unique()
+        value = row[seen]
+        penalty = params.repetition_penalty
+        row[seen] = torch.where(value > 0, value / penalty, value * penalty)
+    if output and (params.presence_penalty or params.frequency_penalty):
+        seen, counts = torch.tensor(output, device=row.device).unique(return_counts=True)
+        row[seen] -= params.presence_penalty + params.frequency_penalty * counts
+    return row
+
+
+def banned_tokens(request: Request, output: Sequence[int]) -> list[int]:
+    """Tokens that must not come after `output`: ends before min_tokens, and ends of bad words."""
+    banned: list[int] = []
+    if len(output) < request.params.min_tokens:
+        banned.extend(request.stop_token_ids | request.eos_token_ids)
+    for word in request.bad_words_token_ids:
+        *head, last = word
+        if len(output) >= len(head) and list(output[len(output) - len(head) :]) == head:
+            banned.append(last)
+    return banned
+
+
+def probabilities(logits: Tensor, params: SamplingParams) -> Tensor:
+    """The law that is sampled, after temperature, min-p, top-k and top-p in this order.
+
+    Ties with the k-th or the last token of the nucleus are kept, so the result does not depend on
+    how a sort breaks them.
+
+    Args:
+        logits: [V], adjusted where the request asks for it.
+        params: with temperature above 0.
+
+    Returns:
+        [V] float32, sums to 1.
+    """
+    law = torch.softmax(logits.float() / params.temperature, dim=-1)
+    if params.min_p > 0:
+        law = torch.where(law >= params.min_p * law.max(), law, 0.0)
+    if 0 < params.top_k < law.numel():
+        law = torch.where(law >= law.topk(params.top_k).values[-1], law, 0.0)
+    if params.top_p < 1:
+        law = torch.where(law >= _nucleus_edge(law, params.top_p), law, 0.0)
+    return law / law.sum()
+
+
+def _nucleus_edge(law: Tensor, top_p: float) -> Tensor:
+    """Probability of the last token of the smallest set whose share reaches `top_p`."""
+    goal = top_p * law.sum()
+    best = law.topk(min(_TOP_P_SHORTLIST, law.numel())).values
+    if best.sum() < goal:
+        best = law.sort(descending=True).values
+    reached = best.cumsum(0) >= goal
+    last = reached.to(torch.uint8).argmax() if bool(reached.any()) else best.numel() - 1
+    return best[last]

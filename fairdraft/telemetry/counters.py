@@ -1,0 +1,128 @@
+"""The counters of speculation. Every acceptance figure in fairdraft is read from here.
+
+Three figures go by the name of "acceptance"; they differ in their denominators:
+
+* acceptance rate = accepted / drafted tokens. Biased low as an estimate of alpha, because a
+  rejection also throws away the untested rest of its draft.
+* mean acceptance length = tokens per round, the recovered or bonus token included:
+  1 + accepted / rounds. vLLM's "mean acceptance length". Course texts often leave the 1 out.
+* per-position rate = accepted at position i / drafted at position i. Public engines divide by
+  all rounds instead, which is wrong as soon as the draft length varies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+
+def _add_at(counts: list[int], length: int) -> None:
+    """Add one to each of the first `length` entries, growing the list as needed."""
+    counts.extend([0] * (length - len(counts)))
+    for i in range(length):
+        counts[i] += 1
+
+
+@dataclass
+class SpecCounters:
+    """Counts over the decoding steps of one request or of a whole engine.
+
+    Attributes:
+        num_steps: decoding steps, those without a draft included.
+        num_drafts: rounds, that is steps that verified at least one draft token.
+        num_draft_tokens: tokens verified, counted after trimming.
+        num_accepted_tokens: draft tokens that stood.
+        num_rejections: rounds that ended in a rejection, not in a bonus token.
+        num_emitted_tokens: tokens given to the user; EOS and stop conditions cut it below
+            accepted + steps.
+        drafted_per_pos: entry i counts the rounds that drafted an (i+1)-th token.
+        accepted_per_pos: entry i counts the rounds whose (i+1)-th token stood.
+    """
+
+    num_steps: int = 0
+    num_drafts: int = 0
+    num_draft_tokens: int = 0
+    num_accepted_tokens: int = 0
+    num_rejections: int = 0
+    num_emitted_tokens: int = 0
+    drafted_per_pos: list[int] = field(default_factory=list)
+    accepted_per_pos: list[int] = field(default_factory=list)
+
+    def record(self, drafted: int, accepted: int, emitted: int) -> None:
+        """Count one decoding step of one request."""
+        self.num_steps += 1
+        self.num_drafts += drafted > 0
+        self.num_draft_tokens += drafted
+        self.num_accepted_tokens += accepted
+        self.num_rejections += accepted < drafted
+        self.num_emitted_tokens += emitted
+        _add_at(self.drafted_per_pos, drafted)
+        _add_at(self.accepted_per_pos, accepted)
+
+    def merge(self, other: SpecCounters) -> None:
+        """Add the counts of `other` to these."""
+        for f in fields(self):
+            mine, theirs = getattr(self, f.name), getattr(other, f.name)
+            if isinstance(mine, list):
+                mine.extend([0] * (len(theirs) - len(mine)))
+                for i, count in enumerate(theirs):
+                    mine[i] += count
+            else:
+                setattr(self, f.name, mine + theirs)
+
+    @property
+    def acceptance_rate(self) -> float:
+        """Accepted / drafted tokens; 0.0 before the first draft."""
+        return self.num_accepted_tokens / max(self.num_draft_tokens, 1)
+
+    @property
+    def mean_acceptance_length(self) -> float:
+        """1 + accepted / rounds: tokens per round with a draft; 1.0 before the first."""
+        return 1 + self.num_accepted_tokens / max(self.num_drafts, 1)
+
+    @property
+    def tokens_per_step(self) -> float:
+        """1 + accepted / decoding steps, steps without a draft included."""
+        return 1 + self.num_accepted_tokens / max(self.num_steps, 1)
+
+    @property
+    def acceptance_rate_per_pos(self) -> list[float]:
+        """Accepted / drafted at each position; each position's own denominator."""
+        accepted = self.accepted_per_pos + [0] * len(self.drafted_per_pos)
+        return [a / d for a, d in zip(accepted, self.drafted_per_pos, strict=False)]
+
+    @property
+    def alpha(self) -> float:
+        """Censored estimate of one token's acceptance rate: accepted / (accepted + rejections).
+
+        A round tests its accepted tokens and the first rejected one; what follows a rejection is
+        unknown, and a round in which every draft stood has no rejection. 0.0 before the first.
+        """
+        tested = self.num_accepted_tokens + self.num_rejections
+        return self.num_accepted_tokens / tested if tested else 0.0
+
+
+@dataclass
+class StepTimes:
+    """Seconds spent in each of the five verbs of a step, summed over steps."""
+
+    schedule: float = 0.0
+    run: float = 0.0
+    verify: float = 0.0
+    update: float = 0.0
+    propose: float = 0.0
+    num_steps: int = 0
+
+    def add(self, other: StepTimes) -> None:
+        """Add the times of `other` to these."""
+        for f in fields(self):
+            setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
+
+    @property
+    def total(self) -> float:
+        """Seconds over all verbs."""
+        return self.schedule + self.run + self.verify + self.update + self.propose
+
+    @property
+    def overhead(self) -> float:
+        """Share of the time spent outside the model's run, in [0, 1]."""
+        return 1 - self.run / self.total if self.total else 0.0
