@@ -16,7 +16,7 @@ from fairdraft.draft import Verdict
 from fairdraft.engine.controller import Controller, FixedController
 from fairdraft.engine.detokenizer import Detokenizer
 from fairdraft.engine.scheduler import ScheduledRequest, Scheduler
-from fairdraft.errors import ConfigError, RequestError
+from fairdraft.errors import ConfigError, IntegrityError, RequestError
 from fairdraft.kv import KVManager
 from fairdraft.models import FlatBatch, Runner, RunOutput
 from fairdraft.proposers import Proposer, Rows, build_proposer
@@ -214,6 +214,8 @@ class Engine:
         times = StepTimes(num_steps=1)
         with _timed(times, "schedule"):
             step = self.scheduler.schedule()
+            if self._requests and not step:
+                raise IntegrityError("requests are waiting, yet the scheduler runs none of them")
             self._announce(step)
             batch = self._flat_batch(step)
         with _timed(times, "run"):
@@ -257,9 +259,9 @@ class Engine:
             cu_rows.append(len(token_ids))
             logit_rows.extend(range(cu_rows[-1] - entry.num_logit_rows, cu_rows[-1]))
         return FlatBatch(
-            torch.tensor(token_ids, device=device),
-            torch.tensor(positions, device=device),
-            torch.tensor(slots, device=device),
+            torch.tensor(token_ids, dtype=torch.int64, device=device),
+            torch.tensor(positions, dtype=torch.int64, device=device),
+            torch.tensor(slots, dtype=torch.int64, device=device),
             cu_rows,
             [entry.start for entry in step],
             [entry.request.block_table for entry in step],

@@ -20,6 +20,7 @@ from fairdraft.models.linear import as_array
 
 ATTENTION_NAME = "fairdraft_paged"
 MAX_KERNEL_ROWS = 32  # rows a request; longer prompt chunks gain from torch's blocked attention
+MIN_PARALLEL_WORK = 2048  # (row, token, head) triples; below, a second thread does not pay
 
 
 class PagedAttention:
@@ -53,7 +54,9 @@ class PagedAttention:
             masks.append(mask.cpu().numpy().astype(np.uint8).ravel())
             filled += mask.numel()
         self._ancestors = np.concatenate(masks)
-        longest = max(np.diff(self._cu_rows))
+        rows = np.diff(self._cu_rows)
+        longest = max(rows, default=0)
+        self._work = int((rows * (self._context_lens + rows)).sum())
         dtype = self.storage.keys[0].dtype
         self._kernel = (
             self.device.type == "cpu"
@@ -92,7 +95,9 @@ class PagedAttention:
     ) -> Tensor:
         keys, values = self.storage.keys[layer], self.storage.values[layer]
         out = torch.empty((*queries.shape[:2], values.shape[2]), dtype=values.dtype)
-        kernels.attend(
+        small = self._work * queries.shape[1] < MIN_PARALLEL_WORK
+        attend = kernels.attend_serial if small else kernels.attend
+        attend(
             queries.float().numpy(),
             as_array(keys),
             as_array(values),
@@ -107,7 +112,7 @@ class PagedAttention:
             self.storage.layers[layer].sliding_window or 0,
             np.float32(softcap or 0),
             as_array(out),
-            torch.get_num_threads(),
+            1 if small else torch.get_num_threads(),
         )
         return out
 

@@ -106,7 +106,7 @@ class FusedDecoder:
         hidden: dict[int, Tensor] = {}
         normed = torch.empty(num_rows, x.shape[1], dtype=dtype)
         if 0 in layers:
-            hidden[0] = x.to(dtype)
+            hidden[0] = x.to(dtype, copy=True)
         kernels.rms_norm(x.numpy(), self.layers[0].input_norm.numpy(), self.eps, as_array(normed))
         for i, layer in enumerate(self.layers):
             keys, values = storage.keys[i], storage.values[i]
@@ -143,6 +143,6 @@ class FusedDecoder:
                 as_array(normed),
             )
             if i + 1 in layers:
-                hidden[i + 1] = normed.clone() if last else x.to(dtype)
+                hidden[i + 1] = normed.clone() if last else x.to(dtype, copy=True)
         logits = product(self.head, normed[batch.logit_rows])
         return RunOutput(logits, hidden)

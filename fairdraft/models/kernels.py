@@ -226,8 +226,7 @@ _dots_bf16 = _make_dots(bf16=True)
 _dots_f32 = _make_dots(bf16=False)
 
 
-@njit(cache=True, parallel=True)
-def matmul(weight, x, out, num_threads):
+def _matmul(weight, x, out, num_threads):
     """out = x · weightᵀ.
 
     Args:
@@ -253,6 +252,10 @@ def matmul(weight, x, out, num_threads):
                     _dots_bf16(rows, w, v, r, k, n)
                 else:
                     _dots_f32(rows, w, v, r, k, n)
+
+
+matmul = njit(cache=True, parallel=True)(_matmul)
+matmul_serial = njit(cache=True)(_matmul)
 
 
 @njit(cache=True, fastmath=FAST)
@@ -329,8 +332,7 @@ def rotate_and_store(qkv, num_heads, cos, sin, q_norm, k_norm, eps, slots, keys,
                 store(values, (slot, h, i), qkv[r, first + i])
 
 
-@njit(cache=True, parallel=True, fastmath=FAST)
-def attend(
+def _attend(
     queries, keys, values, block_tables, block_size, cu_rows, context_lens, positions,
     ancestors, ancestor_starts, scale, window, softcap, out, num_threads,
 ):  # fmt: skip
@@ -421,3 +423,7 @@ def attend(
             for g in range(group):
                 for i in range(value_dim):
                     store(out, (row, kv_head * group + g, i), totals[g, i])
+
+
+attend = njit(cache=True, parallel=True, fastmath=FAST)(_attend)
+attend_serial = njit(cache=True, fastmath=FAST)(_attend)

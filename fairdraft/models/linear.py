@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fairdraft.models import kernels
 
 MAX_KERNEL_ROWS = 32  # measured: from about here on torch's blocked product is faster
+MIN_PARALLEL_WEIGHT = 2**17  # numbers; below, waking a second thread costs more than it saves
 
 
 def as_array(tensor: Tensor) -> npt.NDArray[np.generic]:
@@ -47,7 +48,9 @@ def product(weight: Tensor, x: Tensor) -> Tensor:
     if len(x) > MAX_KERNEL_ROWS:
         return nn.functional.linear(x, weight).float()
     out = torch.empty(len(x), len(weight), dtype=torch.float32)
-    kernels.matmul(as_array(weight), as_array(x), out.numpy(), torch.get_num_threads())
+    small = weight.numel() < MIN_PARALLEL_WEIGHT
+    matmul = kernels.matmul_serial if small else kernels.matmul
+    matmul(as_array(weight), as_array(x), out.numpy(), 1 if small else torch.get_num_threads())
     return out
 
 
@@ -57,7 +60,7 @@ class RowLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """[…, K] → […, N]."""
         rows = x.numel() // x.shape[-1]
-        if rows > MAX_KERNEL_ROWS or x.dtype != self.weight.dtype:
+        if not 0 < rows <= MAX_KERNEL_ROWS or x.dtype != self.weight.dtype:
             return super().forward(x)
         flat = product(self.weight, x.reshape(rows, -1).contiguous()).to(x.dtype)
         if self.bias is not None:
@@ -66,7 +69,11 @@ class RowLinear(nn.Linear):
 
 
 def speed_up(model: nn.Module) -> None:
-    """Turn every linear layer that the kernel can read into a `RowLinear`, in place."""
+    """Turn every linear layer that the kernel can read into a `RowLinear`, in place.
+
+    The model can then no longer be trained: the kernel knows no gradients.
+    """
+    model.requires_grad_(False)
     for module in model.modules():
         if type(module) is nn.Linear and kernel_fits(module.weight):
             module.__class__ = RowLinear

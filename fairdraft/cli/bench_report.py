@@ -1,0 +1,126 @@
+"""A benchmark's results: the JSON that is kept, and the table that is shown."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from fairdraft.cli.bench_grid import Bench, Cell
+from fairdraft.cli.environment import benchmark_environment
+from fairdraft.cli.measurement import Measurement, record
+from fairdraft.cli.options import NO_SPECULATION
+from fairdraft.config import require
+from fairdraft.errors import ConfigError
+
+Report = dict[str, Any]
+
+
+def report(bench: Bench) -> Report:
+    """Everything there is to keep, with the cells that have at least one finished round.
+
+    Returns:
+        `environment`, `settings`, `complete` (whether no cell was cut short) and `cells`. A cell
+        has its settings; `tokens_per_second`, the median over its rounds; `speedup`, the median of
+        the rounds' own ratios to method none, None without that; `counters` and `times`, summed
+        over its rounds; and `samples`, one per round.
+    """
+    done = {cell: samples for cell, samples in bench.samples.items() if samples}
+    return {
+        "environment": benchmark_environment(),
+        "settings": {"model": bench.model, **bench.options, **asdict(bench.grid)},
+        "complete": all(len(s) == bench.grid.rounds for s in bench.samples.values()),
+        "cells": [_cell(cell, done) for cell in done],
+    }
+
+
+def _cell(cell: Cell, samples: Mapping[Cell, list[Measurement]]) -> Report:
+    mine = samples[cell]
+    whole = Measurement()
+    for sample in mine:
+        whole.add(sample)
+    return {
+        **asdict(cell),
+        "tokens_per_second": median(sample.tokens_per_second for sample in mine),
+        "speedup": _speedup(mine, samples.get(replace(cell, method=NO_SPECULATION, k=0))),
+        "counters": record(whole.counters),
+        "times": record(whole.times),
+        "samples": [
+            asdict(sample) | {"tokens_per_second": sample.tokens_per_second} for sample in mine
+        ],
+    }
+
+
+def _speedup(mine: list[Measurement], reference: list[Measurement] | None) -> float | None:
+    """Median over rounds of the ratio within a round: a slow minute slows both."""
+    if not reference:
+        return None
+    rounds = zip(mine, reference, strict=False)  # the last round may be cut short
+    return median(on.tokens_per_second / off.tokens_per_second for on, off in rounds)
+
+
+def table(result: Report) -> Table:
+    """One line a cell."""
+    model = escape(result["settings"]["model"])
+    show = Table(box=box.SIMPLE, title=f"{model}, medians of rounds")
+    show.add_column("dataset", overflow="fold")
+    show.add_column("method")
+    for name in ("n", "k", "tok/s", "speedup", "length", "rate", "tok/step", "overhead"):
+        show.add_column(name, justify="right")
+    show.caption = (
+        "n: requests at once. length: mean acceptance length. rate: accepted / drafted. "
+        "tok/step: per request. overhead: share of the time outside the model's run."
+    )
+    for cell in result["cells"]:
+        counters, speculating = cell["counters"], cell["method"] != NO_SPECULATION
+        show.add_row(
+            escape(Path(cell["dataset"]).name),
+            escape(cell["method"]),
+            str(cell["concurrency"]),
+            str(cell["k"]),
+            f"{cell['tokens_per_second']:.1f}",
+            "–" if cell["speedup"] is None else f"{cell['speedup']:.2f}",
+            f"{counters['mean_acceptance_length']:.2f}" if speculating else "–",
+            f"{counters['acceptance_rate']:.0%}" if speculating else "–",
+            f"{counters['tokens_per_step']:.2f}",
+            f"{cell['times']['overhead']:.0%}",
+        )
+    return show
+
+
+def require_writable(path: Path) -> None:
+    """Raise `ConfigError` now, not after minutes of measuring, if a file cannot be written."""
+    place = path if path.exists() else path.parent
+    require(
+        not path.is_dir() and path.parent.is_dir() and os.access(place, os.W_OK),
+        f"{str(path)!r} cannot be written: name a file in an existing folder that you may write to",
+    )
+
+
+def read_report(path: Path) -> Report:
+    """What `bench run` wrote.
+
+    Raises:
+        ConfigError: the file cannot be read, is something else, or holds no finished cell.
+    """
+    try:
+        result: Any = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{str(path)!r} cannot be read as a benchmark's result ({error}): give the JSON file "
+            "that `fairdraft bench run` wrote"
+        ) from None
+    if not isinstance(result, dict) or not result.get("cells"):
+        raise ConfigError(
+            f"{str(path)!r} holds no finished cells: give the JSON file that `fairdraft bench run` "
+            "wrote"
+        )
+    return result

@@ -1,0 +1,61 @@
+"""The entry point of the command `fairdraft`."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from fairdraft import __version__
+from fairdraft.cli import bench
+from fairdraft.cli.demo import demo
+from fairdraft.cli.generate import generate
+from fairdraft.errors import FairdraftError
+
+app = typer.Typer(
+    name="fairdraft",
+    help="Lossless speculative decoding: the same words sooner, and what they cost.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # bad input is caught in main(); a bug shows its plain traceback
+)
+app.command()(generate)
+app.command()(demo)
+app.add_typer(bench.app, name="bench")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # noqa: ARG001 - its callback does the work
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        args: the words after `fairdraft`; None takes the process's own.
+
+    Raises:
+        SystemExit: always. Code 0; 2 after `error: message` for bad input; 130 after Ctrl-C.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the terminal cannot show becomes "?"
+            stream.reconfigure(errors="replace")
+    try:
+        app(args)
+    except FairdraftError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,105 @@
+"""Checkpoints and tokenizers that tests write themselves, and the packaged demo model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    Gemma2Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+)
+from transformers import AutoModelForCausalLM as Auto
+
+from fairdraft import LLM
+
+TINY = {
+    "vocab_size": 320,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 256,
+    # Wide enough that the tokens before matter and the likeliest token changes all the time.
+    "initializer_range": 0.25,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 1,
+}
+
+CONFIGS: dict[str, Callable[[], Any]] = {
+    "llama": lambda: LlamaConfig(**TINY, tie_word_embeddings=True),
+    "qwen3": lambda: Qwen3Config(**TINY),
+    "mistral": lambda: MistralConfig(**TINY, sliding_window=7),
+    "gemma2": lambda: Gemma2Config(
+        **TINY, sliding_window=9, query_pre_attn_scalar=16, tie_word_embeddings=False
+    ),
+    "gemma3_text": lambda: Gemma3TextConfig(
+        **TINY,
+        sliding_window=6,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+        query_pre_attn_scalar=16,
+        tie_word_embeddings=False,  # tied and scaled as in Gemma, random weights only echo
+    ),
+    "gpt2": lambda: GPT2Config(
+        vocab_size=320,
+        n_embd=64,
+        n_layer=4,
+        n_head=4,
+        n_positions=256,
+        initializer_range=0.25,
+        bos_token_id=0,
+        eos_token_id=1,
+    ),
+}
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer without merges: any text in, 256 bytes and a few specials."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<s>": 0, "</s>": 1} | {char: i + 2 for i, char in enumerate(alphabet)}
+    backend = Tokenizer(models.BPE(vocabulary, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="</s>"
+    )
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folder of a tiny random checkpoint by model type, float32, written once a session."""
+    written: dict[str, Path] = {}
+
+    def write(kind: str) -> Path:
+        if kind not in written:
+            folder = tmp_path_factory.mktemp(kind)
+            torch.manual_seed(3)
+            Auto.from_config(CONFIGS[kind]()).save_pretrained(folder)
+            tiny_tokenizer().save_pretrained(folder)
+            written[kind] = folder
+        return written[kind]
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def demo() -> LLM:
+    """The packaged small model in float32, without speculation."""
+    return LLM("demo", dtype="float32", max_model_len=1024)

@@ -1,0 +1,224 @@
+"""The proofs bite: known bugs are planted one by one, and each must be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fairdraft.config import SamplingParams
+from fairdraft.draft import Verdict
+from fairdraft.engine import engine as engine_module
+from fairdraft.engine.engine import Engine
+from fairdraft.engine.scheduler import Scheduler
+from fairdraft.errors import IntegrityError
+from fairdraft.kv import KVManager
+from fairdraft.models.batch import FlatBatch
+from fairdraft.proposers import Rows
+from fairdraft.request import Request
+from fairdraft.sampling import sampler
+from fairdraft.testing import ToyProposer, ToyRunner, toy_config, toy_continuation
+
+PROMPTS = [tuple(range(i, i + 6)) for i in range(6)]
+PARAMS = SamplingParams(temperature=0, frequency_penalty=1.0, max_tokens=20)
+
+
+class Witness(ToyProposer):
+    """Notes everything the engine shows to a proposer, and checks it against the request."""
+
+    def __init__(self, k: int) -> None:
+        super().__init__(k, accuracy=0.7)
+        self.live: dict[str, Request] = {}
+        self.seen: dict[str, list[int]] = {}
+        self.drafted: list[tuple[int, ...]] = []  # texts with a draft behind them
+
+    def propose(self, requests, budgets, slots, noise):  # type: ignore[no-untyped-def]
+        drafts = super().propose(requests, budgets, slots, noise)
+        for request, draft in zip(requests, drafts, strict=True):
+            self.drafted.append((*request.token_ids, *draft.token_ids))
+        return drafts
+
+    def start(self, request: Request) -> None:
+        self.live[request.request_id] = request
+        self.seen[request.request_id] = request.token_ids[: request.num_cached_tokens]
+
+    def observe(self, rows: Rows) -> None:
+        for i, request_id in enumerate(rows.request_ids):
+            span = slice(rows.cu_rows[i], rows.cu_rows[i + 1])
+            seen = self.seen[request_id]
+            assert list(rows.positions[span]) == list(
+                range(len(seen), len(seen) + len(rows.token_ids[span]))
+            )
+            seen.extend(rows.token_ids[span])
+            text = self.live[request_id].token_ids
+            assert seen == text[: len(seen)], "a proposer saw a rejected token"
+            following = text[len(seen) : len(seen) + 1]
+            assert list(rows.next_token_ids[span])[-1:] == following
+
+
+def survives() -> bool:
+    """Whether an engine under all kinds of stress says what plain decoding says."""
+    try:
+        for options in (
+            {},
+            {"num_gpu_blocks_override": 12, "max_num_batched_tokens": 12},
+            {"max_num_seqs": 1, "block_size": 2},
+        ):
+            config = toy_config(**options)
+            witness = Witness(4)
+            engine = Engine(config, ToyRunner(), proposer=witness)
+            requests = []
+            for prompt in (*PROMPTS, *PROMPTS):
+                requests.append(engine.add_request(prompt, PARAMS))
+                engine.step()
+            while engine.has_unfinished_requests:
+                engine.step()
+            # Prompts that begin as cached texts do, and as rejected drafts did.
+            prompts = [tuple(request.token_ids[:-4]) for request in requests[:6]]
+            prompts += [text[: 4 * (len(text) // 4)] + (0,) for text in witness.drafted[::3]]
+            for prompt in prompts:
+                if len(prompt) <= 24:
+                    requests.append(engine.add_request(prompt, PARAMS))
+            while engine.has_unfinished_requests:
+                engine.step()
+            if any(r.output_token_ids != toy_continuation(r, 20) for r in requests):
+                return False
+    except (AssertionError, IntegrityError):
+        return False
+    return True
+
+
+def test_without_a_fault_it_survives() -> None:
+    assert survives()
+
+
+def stale_kv_after_rejection(patch: pytest.MonkeyPatch) -> None:
+    """The slot of a rejected token is not written over by the token that took its place."""
+    build = Engine._flat_batch
+
+    def faulty(self: Engine, step: Any) -> FlatBatch:
+        batch = build(self, step)
+        slots = batch.slots.clone()
+        for i, entry in enumerate(step):
+            first = batch.cu_rows[i]
+            if entry.request.counters.num_rejections and len(entry.draft):
+                slots[first] = slots[first + 1]
+        return replace(batch, slots=slots)
+
+    patch.setattr(Engine, "_flat_batch", faulty)
+
+
+def mask_off_by_one(patch: pytest.MonkeyPatch) -> None:
+    """Each row sees one row too many of its own step."""
+    visible = FlatBatch.visible
+
+    def faulty(self: FlatBatch, request: int, window: int | None) -> Any:
+        mask = visible(self, request, window).clone()
+        rows, context = mask.shape[0], self.context_lens[request]
+        for row in range(rows - 1):
+            mask[row, context + row + 1] = True
+        return mask
+
+    patch.setattr(FlatBatch, "visible", faulty)
+
+
+def bonus_token_from_the_wrong_row(patch: pytest.MonkeyPatch) -> None:
+    """After full acceptance the last draft token's own row is read again."""
+
+    def faulty(draft: Sequence[int], target: Callable[[int], int]) -> Verdict:
+        for i, token in enumerate(draft):
+            if target(i) != token:
+                return Verdict(tuple(range(i)), target(i))
+        return Verdict(tuple(range(len(draft))), target(max(len(draft) - 1, 0)))
+
+    patch.setattr(engine_module, "match", faulty)
+
+
+def positions_off_by_one_after_partial_acceptance(patch: pytest.MonkeyPatch) -> None:
+    """The step after a rejection runs at positions that still count a rejected token."""
+    build = Engine._flat_batch
+
+    def faulty(self: Engine, step: Any) -> FlatBatch:
+        batch = build(self, step)
+        positions = batch.positions.clone()
+        for i, entry in enumerate(step):
+            if entry.request.counters.num_rejections:
+                positions[batch.cu_rows[i] : batch.cu_rows[i + 1]] += 1
+        return replace(batch, positions=positions)
+
+    patch.setattr(Engine, "_flat_batch", faulty)
+
+
+def block_hashed_before_acceptance(patch: pytest.MonkeyPatch) -> None:
+    """Blocks are offered for reuse as soon as they are scheduled, drafts included."""
+    schedule = Scheduler.schedule
+
+    def faulty(self: Scheduler) -> Any:
+        step = schedule(self)
+        for entry in step:
+            request, known = entry.request, list(entry.request.token_ids)
+            request.token_ids.extend(entry.draft.token_ids)
+            self.kv.publish(request)
+            request.token_ids[:] = known
+        return step
+
+    patch.setattr(Scheduler, "schedule", faulty)
+
+
+def proposer_sees_a_rejected_token(patch: pytest.MonkeyPatch) -> None:
+    """Rows of rejected drafts are handed on."""
+    rows = Engine._rows
+
+    def faulty(self: Engine, step: Any, verdicts: Any, batch: Any, output: Any) -> Rows:
+        all_stand = [
+            verdict and Verdict(tuple(range(len(entry.draft))), verdict.token)
+            for entry, verdict in zip(step, verdicts, strict=True)
+        ]
+        return rows(self, step, all_stand, batch, output)
+
+    patch.setattr(Engine, "_rows", faulty)
+
+
+def penalties_that_miss_the_draft(patch: pytest.MonkeyPatch) -> None:
+    """Every row of a verification run is penalised for the accepted tokens only."""
+    adjust = sampler.adjust
+
+    def faulty(logits: Any, request: Request, drafted: Sequence[int]) -> Any:
+        return adjust(logits, request, ())
+
+    patch.setattr(sampler, "adjust", faulty)
+
+
+def prefix_hit_that_covers_the_last_token(patch: pytest.MonkeyPatch) -> None:
+    """Reuse goes one token too far, and the row whose logits are wanted never runs."""
+    reuse = KVManager.reuse_prefix
+
+    def faulty(self: KVManager, request: Request) -> None:
+        reuse(self, request)
+        if request.num_computed_tokens:
+            request.num_computed_tokens += 1
+            request.num_cached_tokens += 1
+
+    patch.setattr(KVManager, "reuse_prefix", faulty)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        stale_kv_after_rejection,
+        mask_off_by_one,
+        bonus_token_from_the_wrong_row,
+        positions_off_by_one_after_partial_acceptance,
+        block_hashed_before_acceptance,
+        proposer_sees_a_rejected_token,
+        penalties_that_miss_the_draft,
+        prefix_hit_that_covers_the_last_token,
+    ],
+)
+def test_fault_is_caught(
+    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    assert not survives()
