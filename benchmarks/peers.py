@@ -38,8 +38,8 @@ NGRAM = {
     "prompt_lookup_min": 2,
 }
 ENGINES = ["transformers", "vllm", "fairdraft"]
-# OpenMP threads spin for a while after their last product; the next engine waits that out.
-SETTLE_SECONDS = 0.5
+# OpenMP threads, and vLLM waiting for work, spin for up to a second; the next engine sits it out.
+SETTLE_SECONDS = 1.5
 
 Prompts = list[list[int]]
 
@@ -56,6 +56,7 @@ class Config(NamedTuple):
 class Sample:
     round: int
     batch: int
+    others: float  # cores that somebody else kept busy just before
     seconds: float
     tokens: int
     token_ids: Prompts
@@ -146,8 +147,9 @@ def measure(
                     if config.streams != streams:
                         continue
                     time.sleep(SETTLE_SECONDS)
+                    others = busy_cores(seconds=0.5)
                     answer = workers[config.engine, config.method].generate(batch, max_tokens)
-                    samples[config].append(Sample(number, index, **answer))
+                    samples[config].append(Sample(number, index, others, **answer))
                 if number == 0:
                     break
         print(f"round {number} of {rounds} done", file=sys.stderr)
@@ -190,6 +192,18 @@ def agreement(samples: list[Sample], reference: list[Sample]) -> float:
         same += parted.index(True)
         total += len(ours)
     return same / total
+
+
+def busy_cores(seconds: float) -> float:
+    """Cores in use right now. None of ours is, so this is the noise the next sample starts in."""
+
+    def busy() -> float:
+        user, nice, system = Path("/proc/stat").read_text().split()[1:4]
+        return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    before = busy()
+    time.sleep(seconds)
+    return (busy() - before) / seconds
 
 
 def hardware() -> dict[str, Any]:
@@ -265,7 +279,10 @@ def main(
                 "tokens_per_second": median(rates[config]),
                 "rounds": rates[config],
                 "agreement": agreement(samples[config], samples[configs[0]]),
-                "seconds": [[s.round, s.batch, s.seconds] for s in samples[config]],
+                "samples": [
+                    {"round": s.round, "batch": s.batch, "seconds": s.seconds, "others": s.others}
+                    for s in samples[config]
+                ],
             }
             for config in configs
         ],
@@ -294,6 +311,11 @@ def show(result: dict[str, Any]) -> None:
     console.print(speeds)
     for name, ratio in result["ratios"].items():
         console.print(f"{name}: {ratio:.2f}")
+    noise = [sample["others"] for row in result["configs"] for sample in row["samples"]]
+    if noisy := sum(others > 0.2 for others in noise):
+        console.print(
+            f"{noisy} of {len(noise)} samples began on a busy machine: run it again alone"
+        )
 
 
 if __name__ == "__main__":

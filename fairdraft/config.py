@@ -173,9 +173,7 @@ class SpeculativeConfig:
         self.options = options
 
     @classmethod
-    def of(
-        cls, config: SpeculativeConfig | Mapping[str, Any] | None
-    ) -> SpeculativeConfig | None:
+    def of(cls, config: SpeculativeConfig | Mapping[str, Any] | None) -> SpeculativeConfig | None:
         """Accept what `LLM(speculative_config=…)` accepts: a config, a mapping, or None."""
         if config is None or isinstance(config, SpeculativeConfig):
             return config

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoModelForCausalLM as Auto
 from transformers import (
     Gemma2Config,
     Gemma3TextConfig,
@@ -18,7 +19,6 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen3Config,
 )
-from transformers import AutoModelForCausalLM as Auto
 
 from fairdraft import LLM
 
@@ -29,7 +29,7 @@ TINY = {
     "num_hidden_layers": 4,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "head_dim": 16,
+    "head_dim": 32,
     "max_position_embeddings": 256,
     # Wide enough that the tokens before matter and the likeliest token changes all the time.
     "initializer_range": 0.25,
@@ -43,20 +43,20 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "qwen3": lambda: Qwen3Config(**TINY),
     "mistral": lambda: MistralConfig(**TINY, sliding_window=7),
     "gemma2": lambda: Gemma2Config(
-        **TINY, sliding_window=9, query_pre_attn_scalar=16, tie_word_embeddings=False
+        **TINY, sliding_window=9, query_pre_attn_scalar=32, tie_word_embeddings=False
     ),
     "gemma3_text": lambda: Gemma3TextConfig(
         **TINY,
         sliding_window=6,
         layer_types=["sliding_attention", "full_attention"] * 2,
-        query_pre_attn_scalar=16,
+        query_pre_attn_scalar=32,
         tie_word_embeddings=False,  # tied and scaled as in Gemma, random weights only echo
     ),
     "gpt2": lambda: GPT2Config(
         vocab_size=320,
         n_embd=64,
         n_layer=4,
-        n_head=4,
+        n_head=2,
         n_positions=256,
         initializer_range=0.25,
         bos_token_id=0,

@@ -14,7 +14,11 @@ from fairdraft.cli.bench_report import Report, read_report, report, require_writ
 from fairdraft.cli.options import Device, Dtype, MaxModelLen, Model
 from fairdraft.errors import ConfigError
 
-app = typer.Typer(help="Measure a grid of settings, and draw what came out.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measure a grid of settings, and draw what came out.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
 
 
 @app.command()

@@ -70,7 +70,7 @@ def _speedup(mine: list[Measurement], reference: list[Measurement] | None) -> fl
 def table(result: Report) -> Table:
     """One line a cell."""
     model = escape(result["settings"]["model"])
-    show = Table(box=box.SIMPLE, title=f"{model}, medians of rounds")
+    show = Table(box=box.SIMPLE, title=f"{model}, medians of rounds", collapse_padding=True)
     show.add_column("dataset", overflow="fold")
     show.add_column("method")
     for name in ("n", "k", "tok/s", "speedup", "length", "rate", "tok/step", "overhead"):
@@ -82,7 +82,7 @@ def table(result: Report) -> Table:
     for cell in result["cells"]:
         counters, speculating = cell["counters"], cell["method"] != NO_SPECULATION
         show.add_row(
-            escape(Path(cell["dataset"]).name),
+            escape(Path(cell["dataset"]).stem),
             escape(cell["method"]),
             str(cell["concurrency"]),
             str(cell["k"]),
@@ -109,18 +109,14 @@ def read_report(path: Path) -> Report:
     """What `bench run` wrote.
 
     Raises:
-        ConfigError: the file cannot be read, is something else, or holds no finished cell.
+        ConfigError: the file cannot be read, or is something else.
     """
+    remedy = "give the JSON file that `fairdraft bench run` wrote"
     try:
         result: Any = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{str(path)!r} cannot be read as a benchmark's result ({error}): give the JSON file "
-            "that `fairdraft bench run` wrote"
-        ) from None
-    if not isinstance(result, dict) or not result.get("cells"):
-        raise ConfigError(
-            f"{str(path)!r} holds no finished cells: give the JSON file that `fairdraft bench run` "
-            "wrote"
-        )
-    return result
+        raise ConfigError(f"{str(path)!r} cannot be read ({error}): {remedy}") from None
+    known = isinstance(result, dict) and {"environment", "settings", "cells"} <= set(result)
+    require(known, f"{str(path)!r} is no result of a benchmark: {remedy}")
+    loaded: Report = result
+    return loaded

@@ -35,7 +35,7 @@ from fairdraft.config import SamplingParams, require, require_int
 if TYPE_CHECKING:
     from fairdraft.llm import LLM
 
-CODE = '''\
+CODE = """\
 def area(shape):
     if shape.kind == "circle":
         return 3.14159 * shape.radius * shape.radius
@@ -45,7 +45,7 @@ def area(shape):
         return shape.width * shape.height
     if shape.kind == "triangle":
         return shape.base * shape.height / 2
-'''
+"""
 TEXTS = {
     "repeating text": f"Add type hints to this code:\n```python\n{CODE}```",
     "new text": "Tell me a short story about a lighthouse keeper and a whale.",
@@ -54,7 +54,7 @@ TERMS = """\
 draft cost c = time to draft a token / time of a step off
 verify growth = time of a step on, drafting aside / time of a step off
 predicted speedup = expected tokens per step
-                    / (verify growth + c × draft length × steps with a draft)"""
+                    / (verify growth + c × mean draft length × steps with a draft)"""
 WORTH = 1.05  # a smaller gain or loss is within what a busy machine does by itself
 
 
@@ -95,10 +95,25 @@ class Comparison:
     on: Side
 
     @property
-    def speedup(self) -> float:
-        """Tokens per second on / off: each round's own ratio, then the median."""
+    def ratios(self) -> list[float]:
+        """Tokens per second on / off, of each round: a slow minute slows both."""
         pairs = zip(self.on.rounds, self.off.rounds, strict=True)
-        return median(on.tokens_per_second / off.tokens_per_second for on, off in pairs)
+        return [on.tokens_per_second / off.tokens_per_second for on, off in pairs]
+
+    @property
+    def speedup(self) -> float:
+        """Median of the rounds' ratios."""
+        return median(self.ratios)
+
+    @property
+    def pays(self) -> bool:
+        """Whether it is faster, in every round and by more than a machine varies by itself."""
+        return self.speedup >= WORTH and min(self.ratios) > 1
+
+    @property
+    def costs(self) -> bool:
+        """Whether it is slower, likewise."""
+        return self.speedup <= 1 / WORTH and max(self.ratios) < 1
 
     @property
     def forecast(self) -> Forecast:
@@ -134,7 +149,7 @@ def demo(
         results.append(compare(name, off, on, encode_prompt(off, prompt), params, rounds))
         show_texts(console, prompt, results[-1])
     console.print(figures(results))
-    console.print(advice(results), soft_wrap=True, highlight=False)
+    console.print(f"{TERMS}\n\n{advice(results)}", soft_wrap=True, highlight=False)
 
 
 def compare(
@@ -196,7 +211,7 @@ def identity(off: Sequence[int], on: Sequence[int]) -> str:
 
 def figures(results: Sequence[Comparison]) -> Table:
     """What was measured and what the equation says, one column a text."""
-    table = Table(box=box.SIMPLE, caption=TERMS, caption_justify="left")
+    table = Table(box=box.SIMPLE)
     table.add_column()
     for result in results:
         table.add_column(result.name, justify="right")
@@ -209,6 +224,8 @@ def figures(results: Sequence[Comparison]) -> Table:
     row("tokens/s, off", [result.off.tokens_per_second for result in results], ".1f")
     row("tokens/s, on", [result.on.tokens_per_second for result in results], ".1f")
     row("measured speedup", [result.speedup for result in results])
+    row("  slowest round", [min(result.ratios) for result in results])
+    row("  fastest round", [max(result.ratios) for result in results])
     table.add_section()
     row("mean acceptance length", [each.mean_acceptance_length for each in counters])
     row("alpha (one token's acceptance rate)", [each.alpha for each in forecasts])
@@ -227,12 +244,12 @@ def advice(results: Sequence[Comparison]) -> str:
     def named(some: Sequence[Comparison]) -> str:
         return " and ".join(f"{each.name} ({each.speedup:.2f}×)" for each in some)
 
-    gains = [each for each in results if each.speedup >= WORTH]
-    losses = [each for each in results if each.speedup <= 1 / WORTH]
+    gains = [each for each in results if each.pays]
+    losses = [each for each in results if each.costs]
     if gains and losses:
         return f"Leave it on for {named(gains)} and off for {named(losses)}."
     if gains:
-        return f"Leave it on: it pays for {named(gains)} and costs next to nothing elsewhere."
+        return f"Leave it on: it pays for {named(gains)} and makes no clear difference elsewhere."
     if losses:
         return f"Leave it off: it costs time for {named(losses)} and pays nowhere."
-    return f"Leave it on or off as you like: it changes little for {named(results)}."
+    return f"Leave it on or off as you like: it makes no clear difference for {named(results)}."

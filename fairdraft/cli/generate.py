@@ -89,6 +89,9 @@ def generate(
                 sys.stdout.write(escaped(painter.pieces(event)) if colour else event.text)
                 sys.stdout.flush()
         seconds = perf_counter() - start
+    except KeyboardInterrupt:
+        print()  # so that the shell's prompt does not end the text
+        raise
     finally:
         llm.close()
     output = event.output.outputs[0]

@@ -19,7 +19,8 @@ app = typer.Typer(
     name="fairdraft",
     help="Lossless speculative decoding: the same words sooner, and what they cost.",
     no_args_is_help=True,
-    pretty_exceptions_enable=False,  # bad input is caught in main(); a bug shows its plain traceback
+    pretty_exceptions_enable=False,  # main() catches bad input; a bug shows its plain traceback
+    rich_markup_mode="markdown",
 )
 app.command()(generate)
 app.command()(demo)
@@ -34,7 +35,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[  # noqa: ARG001 - its callback does the work
+    version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
     ] = False,

@@ -43,9 +43,7 @@ class Measurement:
         self.times.add(other.times)
 
 
-def measure(
-    llm: LLM, prompts: Sequence[Sequence[int]], params: SamplingParams
-) -> Measurement:
+def measure(llm: LLM, prompts: Sequence[Sequence[int]], params: SamplingParams) -> Measurement:
     """Generate for all prompts at once and measure it."""
     before = asdict(llm.times)
     start = perf_counter()

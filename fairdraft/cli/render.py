@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from rich.color import ColorSystem
@@ -87,12 +89,13 @@ def escaped(pieces: Iterable[Piece]) -> str:
     Rich's own printing would wrap lines, expand tabs and drop control characters.
     """
     return "".join(
-        kind.value.render(said, color_system=ColorSystem.STANDARD) for kind, said in pieces
+        kind.value.render("".join(said for _, said in run), color_system=ColorSystem.STANDARD)
+        for kind, run in groupby(pieces, key=itemgetter(0))
     )
 
 
 def rich_text(pieces: Iterable[Piece], colour: bool) -> Text:
-    """Pieces for a rich table; without colour rejected ones are left out, for nothing marks them."""
+    """Pieces for a rich table; without colour, rejected ones are left out: nothing marks them."""
     text = Text()
     for kind, said in pieces:
         if colour or kind is not Kind.REJECTED:

@@ -70,9 +70,7 @@ class Detokenizer:
         )
         return min((pair for pair in places if pair[0] >= 0), default=None)
 
-    def _stop_at(
-        self, request: Request, tokens: list[int], i: int, found: tuple[int, str]
-    ) -> None:
+    def _stop_at(self, request: Request, tokens: list[int], i: int, found: tuple[int, str]) -> None:
         place, word = found
         self.text = self.text[: place + (len(word) if self._keep_stop else 0)]
         extra = len(tokens) - i - 1

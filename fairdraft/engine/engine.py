@@ -269,9 +269,7 @@ class Engine:
             torch.tensor(logit_rows, dtype=torch.int64, device=device),
         )
 
-    def _verify(
-        self, step: Sequence[ScheduledRequest], output: RunOutput
-    ) -> list[Verdict | None]:
+    def _verify(self, step: Sequence[ScheduledRequest], output: RunOutput) -> list[Verdict | None]:
         argmax: list[int] = output.logits.argmax(-1).tolist()
         verdicts: list[Verdict | None] = []
         for entry, rows in zip(step, _row_ranges(step), strict=True):
@@ -351,9 +349,7 @@ class Engine:
 
     def _propose(self, proposer: Proposer) -> None:
         """Ask for the next step's drafts of the requests that decode."""
-        decoding = [
-            r for r in self.scheduler.running if r.decoding and r.finish_reason is None
-        ]
+        decoding = [r for r in self.scheduler.running if r.decoding and r.finish_reason is None]
         lengths = self.controller.draft_lengths(decoding)
         wanted: list[Request] = []
         budgets: list[int] = []
@@ -439,4 +435,3 @@ def _logprobs(
         entry.update(zip(top.indices.tolist(), top.values.tolist(), strict=True))
         result.append(entry)
     return result
-

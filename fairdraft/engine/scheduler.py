@@ -192,9 +192,7 @@ class Scheduler:
                     if request.append(token, self.max_model_len):
                         break
                 # A cut leaves KV of tokens that are no longer part of the request.
-                request.num_computed_tokens = min(
-                    request.num_computed_tokens, request.num_tokens
-                )
+                request.num_computed_tokens = min(request.num_computed_tokens, request.num_tokens)
             self.kv.publish(request)
             appended.append(tokens)
         return appended

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -58,7 +59,7 @@ class KVStorage:
         for layer in self.layers:
             for tensors, dim in ((self.keys, layer.key_dim), (self.values, layer.value_dim)):
                 shape = (num_slots, layer.num_kv_heads, dim)
-                tensors.append(torch.zeros(shape, dtype=dtype, device=device))
+                tensors.append(_zeros(shape, dtype, device))
 
     def move(self, source: Tensor, target: Tensor) -> None:
         """Copy KV from slots `source` [n] to slots `target` [n] in every layer.
@@ -68,3 +69,12 @@ class KVStorage:
         """
         for tensor in (*self.keys, *self.values):
             tensor[target] = tensor[source]
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros; on CPU of pages that the system hands out only when they are written."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    # torch.zeros writes the zeros; numpy asks the system for fresh pages.
+    raw = np.zeros(int(np.prod(shape)) * dtype.itemsize, np.uint8)
+    return torch.from_numpy(raw).view(dtype).view(shape)

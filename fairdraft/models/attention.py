@@ -57,11 +57,11 @@ class PagedAttention:
         rows = np.diff(self._cu_rows)
         longest = max(rows, default=0)
         self._work = int((rows * (self._context_lens + rows)).sum())
-        dtype = self.storage.keys[0].dtype
         self._kernel = (
             self.device.type == "cpu"
             and longest <= MAX_KERNEL_ROWS
-            and dtype in (torch.float32, torch.bfloat16)
+            and self.storage.keys[0].dtype in (torch.float32, torch.bfloat16)
+            and all(s.key_dim % 32 == 0 and s.value_dim % 16 == 0 for s in self.storage.layers)
         )
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
@@ -74,7 +74,7 @@ class PagedAttention:
 
         Args:
             layer: whose KV.
-            queries: [T, num_heads, key_dim], float32 or the KV's dtype.
+            queries: [T, num_heads, key_dim], the KV's dtype.
             scale: factor on the scores.
             softcap: bound on the scores (Gemma 2); None is off.
 
@@ -98,7 +98,7 @@ class PagedAttention:
         small = self._work * queries.shape[1] < MIN_PARALLEL_WORK
         attend = kernels.attend_serial if small else kernels.attend
         attend(
-            queries.float().numpy(),
+            as_array(queries),
             as_array(keys),
             as_array(values),
             self._tables,
@@ -129,7 +129,7 @@ class PagedAttention:
         slots, mask = self._slots[request], self._masks[request, window]
         keys = self.storage.keys[layer][slots].transpose(0, 1)[None]
         values = self.storage.values[layer][slots].transpose(0, 1)[None]
-        queries = queries.to(keys.dtype).transpose(0, 1)[None]
+        queries = queries.transpose(0, 1)[None]
         if softcap is None:
             out = nn.functional.scaled_dot_product_attention(
                 queries, keys, values, attn_mask=mask, scale=scale, enable_gqa=True
@@ -148,7 +148,7 @@ def paged_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,  # noqa: ARG001  (ours comes with the batch)
+    attention_mask: Tensor | None,
     scaling: float | None = None,
     softcap: float | None = None,
     paged: PagedAttention | None = None,

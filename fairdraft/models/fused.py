@@ -111,20 +111,19 @@ class FusedDecoder:
         for i, layer in enumerate(self.layers):
             keys, values = storage.keys[i], storage.values[i]
             qkv = product(layer.qkv, normed)
+            queries = torch.empty(num_rows, layer.num_heads, keys.shape[2], dtype=dtype)
             kernels.rotate_and_store(
                 qkv.numpy(),
-                layer.num_heads,
                 cos,
                 sin,
                 layer.q_norm.numpy(),
                 layer.k_norm.numpy(),
                 self.eps,
                 slots,
+                as_array(queries),
                 as_array(keys),
                 as_array(values),
             )
-            heads = qkv.view(num_rows, -1, keys.shape[2])
-            queries = heads[:, : layer.num_heads].contiguous()
             read = attention.attend(i, queries, layer.scale, None)
             projected = product(layer.output, read.reshape(num_rows, -1))
             kernels.add_rms_norm(

@@ -47,8 +47,8 @@ class _Probe(PagedAttention):
         self,
         layer: int,
         queries: Tensor,
-        scale: float,  # noqa: ARG002
-        softcap: float | None,  # noqa: ARG002
+        scale: float,
+        softcap: float | None,
     ) -> Tensor:
         return queries.new_zeros(*queries.shape[:2], self.shapes[layer][2])
 

@@ -107,8 +107,8 @@ class NgramProposer(Proposer):
         self,
         requests: Sequence[Request],
         budgets: Sequence[int],
-        slots: Sequence[Sequence[int]],  # noqa: ARG002
-        noise: Noise,  # noqa: ARG002
+        slots: Sequence[Sequence[int]],
+        noise: Noise,
     ) -> list[Draft]:
         """What followed the last occurrence of each text's end."""
         return [self._draft(*pair) for pair in zip(requests, budgets, strict=True)]

@@ -117,7 +117,7 @@ class ToyProposer(Proposer):
         self,
         requests: Sequence[Request],
         budgets: Sequence[int],
-        slots: Sequence[Sequence[int]],  # noqa: ARG002
+        slots: Sequence[Sequence[int]],
         noise: Noise,
     ) -> list[Draft]:
         """A chain each, as long as the budget allows."""
@@ -142,4 +142,3 @@ def toy_config(**options: Any) -> EngineConfig:
     """An engine configuration for the toy model; `options` as in `EngineConfig`."""
     defaults: dict[str, Any] = {"max_num_seqs": 8, "max_num_batched_tokens": 64, "block_size": 4}
     return EngineConfig("toy", **(defaults | options))
-

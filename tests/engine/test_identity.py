@@ -90,9 +90,7 @@ def test_output_equals_plain_decoding(schedule: str, name: str, k: int) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    prompts=st.lists(
-        st.lists(st.integers(0, 31), min_size=1, max_size=30), min_size=1, max_size=6
-    ),
+    prompts=st.lists(st.lists(st.integers(0, 31), min_size=1, max_size=30), min_size=1, max_size=6),
     blocks=st.integers(16, 40),
     budget=st.integers(8, 40),
     seats=st.integers(1, 8),
@@ -122,7 +120,9 @@ def test_ngram_on_text_that_repeats(match: str) -> None:
     engine = Engine(
         toy_config(),
         ToyRunner(),
-        proposer=NgramProposer(4, prompt_lookup_max=2, prompt_lookup_min=1, prompt_lookup_match=match),
+        proposer=NgramProposer(
+            4, prompt_lookup_max=2, prompt_lookup_min=1, prompt_lookup_match=match
+        ),
     )
     requests = run(engine, PROMPTS, GREEDY)
     assert [r.output_token_ids for r in requests] == expected(requests)
@@ -146,7 +146,9 @@ def test_perfect_and_useless_drafters() -> None:
     assert [r.output_token_ids for r in requests] == expected(requests)
 
 
-def joint_law(prompt: tuple[int, ...], params: SamplingParams, count: int) -> dict[tuple[int, ...], float]:
+def joint_law(
+    prompt: tuple[int, ...], params: SamplingParams, count: int
+) -> dict[tuple[int, ...], float]:
     """The exact law of the next `count` tokens."""
     if count == 0:
         return {(): 1.0}

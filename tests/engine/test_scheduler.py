@@ -93,7 +93,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert len(self.scheduler.running) <= SEATS
         for entry in step:
             request = entry.request
-            assert 1 <= entry.num_new_tokens
+            assert entry.num_new_tokens >= 1
             end = entry.start + entry.num_new_tokens
             assert len(entry.token_ids) == entry.num_new_tokens
             assert end <= LONGEST

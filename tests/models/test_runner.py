@@ -190,7 +190,9 @@ def test_only_the_wanted_rows_get_logits(kind: str, tiny: Tiny) -> None:
     full = runner.run(batch(tokens)).logits
     some = runner.run(batch(tokens, logit_rows=torch.tensor([1, 4]))).logits
     torch.testing.assert_close(some, full[[1, 4]])
-    assert runner.run(batch(tokens, logit_rows=torch.tensor([], dtype=torch.int64))).logits.shape == (
+    assert runner.run(
+        batch(tokens, logit_rows=torch.tensor([], dtype=torch.int64))
+    ).logits.shape == (
         0,
         runner.vocab_size,
     )
@@ -220,9 +222,7 @@ def test_move_puts_an_accepted_branch_in_place(tiny: Tiny) -> None:
     prompt = [7, 70, 170, 17]
     runner.run(batch(prompt))
     ancestors = torch.tensor([[1, 0, 0], [1, 1, 0], [1, 0, 1]]).bool()
-    tree = batch(
-        [50, 51, 52], 4, positions=torch.tensor([4, 5, 5]), ancestors={0: ancestors}
-    )
+    tree = batch([50, 51, 52], 4, positions=torch.tensor([4, 5, 5]), ancestors={0: ancestors})
     runner.run(tree)
     assert isinstance(runner.storage, KVStorage)
     runner.storage.move(tree.slots[2:3], tree.slots[1:2])
@@ -240,9 +240,7 @@ def test_rows_do_not_depend_on_their_neighbours(dtype: torch.dtype, tiny: Tiny) 
     tokens = [(11 * i) % 300 for i in range(20)]
     together = runner.run(batch(tokens)).logits
     for chunk in (1, 2, 5, 7):
-        parts = [
-            runner.run(batch(tokens[i : i + chunk], i)).logits for i in range(0, 20, chunk)
-        ]
+        parts = [runner.run(batch(tokens[i : i + chunk], i)).logits for i in range(0, 20, chunk)]
         assert torch.equal(torch.cat(parts), together)
 
 
@@ -252,9 +250,7 @@ def test_attention_kernel_equals_torch(
     softcap: float | None, window: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    storage = KVStorage(
-        [LayerShape(2, 16, 24, window)], 32, torch.float32, torch.device("cpu")
-    )
+    storage = KVStorage([LayerShape(2, 32, 80, window)], 32, torch.float32, torch.device("cpu"))
     storage.keys[0].normal_()
     storage.values[0].normal_()
     rows = batch([1, 2, 3, 4, 5], 13)
@@ -266,7 +262,7 @@ def test_attention_kernel_equals_torch(
         positions=torch.tensor([13, 14, 14, 15, 15]),
         ancestors={0: mask},
     )
-    queries = torch.randn(5, 6, 16)
+    queries = torch.randn(5, 6, 32)
     for step in (rows, tree):
         ours = PagedAttention(storage, step).attend(0, queries, 0.3, softcap)
         with monkeypatch.context() as patch:

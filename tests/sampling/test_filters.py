@@ -86,6 +86,7 @@ def histories(draw: st.DrawFn) -> Request:
         ),
         min_tokens=draw(st.integers(0, 8)),
         stop_token_ids=draw(st.lists(st.integers(0, V - 1), max_size=2)),
+        ignore_eos=draw(st.booleans()),
     )
 
 
