@@ -22,4 +22,4 @@ class RequestError(FairdraftError, ValueError):
 
 
 class IntegrityError(FairdraftError, AssertionError):
-    """An invariant of the engine is broken: a bug in fairdraft or in a proposer, never bad input."""
+    """An invariant of the engine is broken: a bug here or in a proposer, never bad input."""

@@ -89,7 +89,9 @@ def test_bad_sampling_values(values: dict[str, Any], named: str, remedy: str) ->
         {"temperature": 10**400},
     ],
 )
-@pytest.mark.xfail(strict=True, reason="escapes as AttributeError, TypeError or OverflowError")
+@pytest.mark.xfail(
+    strict=True, raises=(AttributeError, TypeError, OverflowError), reason="escapes as it is"
+)
 def test_values_of_a_wrong_shape(values: dict[str, Any]) -> None:
     (name,) = values
     with pytest.raises(ConfigError, match=name):
@@ -124,7 +126,9 @@ def test_one_stop_string_is_a_list_of_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["stop", "stop_token_ids", "bad_words"])
-@pytest.mark.xfail(strict=True, reason="vLLM's own default for these three, None, is a TypeError")
+@pytest.mark.xfail(
+    strict=True, raises=TypeError, reason="vLLM's own default for these three, None, is a TypeError"
+)
 def test_none_leaves_a_list_empty_as_in_vllm(name: str) -> None:
     assert tuple(getattr(SamplingParams(**{name: None}), name)) == ()
 
@@ -177,7 +181,9 @@ def test_what_is_no_mapping_is_shown_one(config: Any) -> None:
 
 
 @pytest.mark.parametrize("config", [{"method": "ngram", 1: 2}, {1: 2, "k": 4}])
-@pytest.mark.xfail(strict=True, reason="a key that is no string escapes as TypeError")
+@pytest.mark.xfail(
+    strict=True, raises=TypeError, reason="a key that is no string escapes as TypeError"
+)
 def test_keys_that_are_no_strings(config: Any) -> None:
     with pytest.raises(ConfigError):
         SpeculativeConfig.of(config)

@@ -28,6 +28,7 @@ from fairdraft.cli.options import (
 )
 from fairdraft.cli.render import Painter, can_colour, escaped, summary
 from fairdraft.config import SamplingParams
+from fairdraft.errors import RequestError
 
 
 def generate(
@@ -115,6 +116,9 @@ def _read_prompt(prompt: str) -> str:
     if prompt == "-":
         if sys.stdin.isatty():
             print("Type the prompt; Ctrl-D ends it.", file=sys.stderr)
-        prompt = sys.stdin.read().removesuffix("\n")
+        try:
+            prompt = sys.stdin.read().removesuffix("\n")
+        except UnicodeDecodeError as error:
+            raise RequestError(f"stdin is not text ({error}): give UTF-8") from None
     require_text(prompt)
     return prompt

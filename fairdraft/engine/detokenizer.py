@@ -24,7 +24,7 @@ class Detokenizer:
     """
 
     def __init__(self, tokenizer: Any, params: SamplingParams) -> None:
-        self._backend = getattr(tokenizer, "backend_tokenizer", None)
+        self._backend: Any = getattr(tokenizer, "backend_tokenizer", None)
         if self._backend is None:
             raise CheckpointError(
                 f"{type(tokenizer).__name__} has no fast version, which streaming needs: save one "

@@ -26,7 +26,7 @@ _F32, _I16, _I32, _I64, _I8 = (
 _HAS_BF16_DOT = bool(llvm.get_host_cpu_features().get("avx512bf16"))
 
 
-class _BFloat(ir.Type):  # type: ignore[misc]
+class _BFloat(ir.Type):
     """LLVM's bfloat, which llvmlite does not define."""
 
     def _to_string(self) -> str:
@@ -171,8 +171,7 @@ class _DotLoop:
         b = self.b
         if not self.native:
             return _read_floats(b, address, self.bf16)
-        vector = b.load(b.inttoptr(address, self.loaded.as_pointer()), align=self.size)
-        return vector
+        return b.load(b.inttoptr(address, self.loaded.as_pointer()), align=self.size)
 
     def add_product(self, total, w, v):
         """total + w · v."""

@@ -1,4 +1,4 @@
-"""The CPU's hot loops, compiled by numba: products of a few rows, norms, rotary embedding, attention.
+"""The CPU's hot loops, compiled by numba: products of a few rows, norms, rotation, attention.
 
 A decoding step reads every weight once and does little with it, so its floor is weight bytes over
 memory bandwidth. `matmul` runs at that floor for up to about eight rows: it streams the weights
@@ -261,7 +261,7 @@ def _attend(
         out: [T, num_heads, value_dim], float32 or bfloat16 bits.
         num_threads: how many threads share the (row, kv head) pairs.
     """
-    num_rows, num_heads, key_dim = queries.shape
+    num_rows, num_heads, _key_dim = queries.shape
     kv_heads, value_dim = values.shape[1], values.shape[2]
     group = num_heads // kv_heads
     longest = 0

@@ -6,6 +6,7 @@ verification run the tokens before row i include the first i draft tokens.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -50,12 +51,14 @@ def adjust(logits: Tensor, request: Request, drafted: Sequence[int]) -> Tensor:
     if banned:
         row[torch.tensor(banned, device=row.device)] = -torch.inf
     if params.repetition_penalty != 1:
-        seen = torch.tensor([*request.prompt_token_ids, *output], device=row.device).unique()
+        seen = torch.tensor(sorted({*request.prompt_token_ids, *output}), device=row.device)
         value = row[seen]
         penalty = params.repetition_penalty
         row[seen] = torch.where(value > 0, value / penalty, value * penalty)
     if output and (params.presence_penalty or params.frequency_penalty):
-        seen, counts = torch.tensor(output, device=row.device).unique(return_counts=True)
+        counted = Counter(output)
+        seen = torch.tensor(list(counted), device=row.device)
+        counts = torch.tensor(list(counted.values()), device=row.device)
         row[seen] -= params.presence_penalty + params.frequency_penalty * counts
     return row
 

@@ -25,7 +25,7 @@ class StepTrace:
 
     def __init__(self, path: str | Path) -> None:
         try:
-            self._file: TextIO = Path(path).open("w", encoding="utf-8")
+            self._file: TextIO = Path(path).open("w", encoding="utf-8")  # noqa: SIM115
         except OSError as error:
             raise ConfigError(
                 f"the trace file {str(path)!r} cannot be written ({error.strerror}): "

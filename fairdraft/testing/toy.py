@@ -68,7 +68,7 @@ class ToyRunner:
             for row in range(first, last):
                 if row in wanted:
                     path = self._slots[slots[visible[row - first]]]
-                    logits.append(toy_logits(path)[None])  # type: ignore[arg-type]
+                    logits.append(toy_logits(path)[None])
         hidden = {layer: batch.token_ids[:, None].float() for layer in layers}
         return RunOutput(torch.cat(logits), hidden)
 

@@ -12,6 +12,13 @@ from typing import Any, Protocol
 from fairdraft.draft import Draft, Verdict
 
 
+class Rows(Protocol):
+    """The target's laws by row, worked out when asked for if their owner likes."""
+
+    def __getitem__(self, row: int, /) -> Any:
+        """[V], the law of the token at `row`."""
+
+
 class Draws(Protocol):
     """Where the decisions of one round come from: keyed noise, or an enumeration of all cases."""
 
@@ -42,14 +49,14 @@ def match(draft_token_ids: Sequence[int], target: Callable[[int], int]) -> Verdi
     return Verdict(tuple(range(count)), target(count))
 
 
-def standard(target: Sequence[Any], draft: Draft, draws: Draws) -> Verdict:
+def standard(target: Rows, draft: Draft, draws: Draws) -> Verdict:
     """Rejection sampling of a drawn draft (Leviathan et al. 2023, Algorithm 1; Chen et al. 2023).
 
     Token x is accepted with probability min(1, p(x) / q(x)); the first rejection is replaced by a
     draw from max(p − q, 0), normalised; if all stand, one more token comes from p.
 
     Args:
-        target: 1 + len(draft) laws p [V] after all filters, the i-th given the first i draft tokens.
+        target: 1 + len(draft) laws p [V] after all filters, the i-th given i draft tokens.
         draft: with `probs`, the laws q [V] its tokens were drawn from.
         draws: this round's decisions.
     """

@@ -77,7 +77,7 @@ def survives() -> bool:
                 engine.step()
             # Prompts that begin as cached texts do, and as rejected drafts did.
             prompts = [tuple(request.token_ids[:-4]) for request in requests[:6]]
-            prompts += [text[: 4 * (len(text) // 4)] + (0,) for text in witness.drafted[::3]]
+            prompts += [(*text[: 4 * (len(text) // 4)], 0) for text in witness.drafted[::3]]
             for prompt in prompts:
                 if len(prompt) <= 24:
                     requests.append(engine.add_request(prompt, PARAMS))

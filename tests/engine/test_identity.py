@@ -39,7 +39,7 @@ PARAMS = {
 }
 PROMPTS = [tuple((7 * i + j * j) % 32 for j in range(3 + 5 * i)) for i in range(6)]
 # Prompts that begin alike, so that blocks are shared.
-PROMPTS += [PROMPTS[5][:20] + (i,) for i in range(4)]
+PROMPTS += [(*PROMPTS[5][:20], i) for i in range(4)]
 
 
 def run(engine: Engine, prompts: Sequence[Sequence[int]], params: SamplingParams) -> list[Request]:
@@ -120,9 +120,7 @@ def test_ngram_on_text_that_repeats(match: str) -> None:
     engine = Engine(
         toy_config(),
         ToyRunner(),
-        proposer=NgramProposer(
-            4, prompt_lookup_max=2, prompt_lookup_min=1, prompt_lookup_match=match
-        ),
+        proposer=NgramProposer(4, 2, 1, match),
     )
     requests = run(engine, PROMPTS, GREEDY)
     assert [r.output_token_ids for r in requests] == expected(requests)

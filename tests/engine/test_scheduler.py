@@ -1,4 +1,4 @@
-"""Scheduler and block pool under arbitrary verdicts, checked by a machine that knows only the rules."""
+"""Scheduler and block pool under arbitrary verdicts: a machine that knows only the rules."""
 
 from __future__ import annotations
 

