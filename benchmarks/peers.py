@@ -5,20 +5,17 @@
 Every engine runs in a process of its own (`workers/`) and only one of them computes at a time. For
 each batch of prompts the engines go one after another, A B C A B C ..., so that a slow minute of
 the machine is a slow minute for all of them; ratios are taken within a round before their median.
-Whole generate calls are timed, prefill included; loading and the first batch (warm-up) are not.
+Whole generate calls are timed, prefill included; loading and a first batch to warm up are not.
 """
 
 import contextlib
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -30,13 +27,9 @@ from rich.table import Table
 from transformers import AutoTokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
-WORKERS = Path(__file__).resolve().parent / "workers"
-NGRAM = {
-    "method": "ngram",
-    "num_speculative_tokens": 4,
-    "prompt_lookup_max": 4,
-    "prompt_lookup_min": 2,
-}
+HUMANEVAL = ROOT / "fairdraft/data/humaneval.jsonl"
+LOOKUP = {"num_speculative_tokens": 4, "prompt_lookup_max": 4, "prompt_lookup_min": 2}
+NGRAM = {"method": "ngram", **LOOKUP}
 ENGINES = ["transformers", "vllm", "fairdraft"]
 # OpenMP threads, and vLLM waiting for work, spin for up to a second; the next engine sits it out.
 SETTLE_SECONDS = 1.5
@@ -52,10 +45,8 @@ class Config(NamedTuple):
     streams: int
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     round: int
-    batch: int
     others: float  # cores that somebody else kept busy just before
     seconds: float
     tokens: int
@@ -65,13 +56,14 @@ class Sample:
 class Worker:
     """One engine in its own process; it computes only between a job and its answer."""
 
-    def __init__(self, python: str, engine: str, model: Path, method: str) -> None:
+    def __init__(self, python: Path, engine: str, model: Path, method: str) -> None:
+        command = [str(python), "-m", f"benchmarks.workers.{engine}_worker"]
         speculative = json.dumps(NGRAM if method == "ngram" else None)
-        script = WORKERS / f"{engine}_worker.py"
         self.name = f"{engine} {method}"
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
         self.process = subprocess.Popen(
-            [python, str(script), "--model", str(model), "--speculative", speculative],
+            [*command, "--model", str(model.absolute()), "--speculative", speculative],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
@@ -105,15 +97,13 @@ class Worker:
         if not line:
             self.log.seek(0)
             raise RuntimeError(f"{self.name} died:\n{self.log.read()[-4000:]}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        return dict(json.loads(line))
 
 
 def read_prompts(path: Path, model: Path, count: int) -> Prompts:
     """Chat prompts as token ids, so that every engine sees the very same input."""
     tokenizer: Any = AutoTokenizer.from_pretrained(model)
-    with path.open() as lines:
-        records = [json.loads(line) for _, line in zip(range(count), lines, strict=False)]
+    records = [json.loads(line) for line in path.read_text().splitlines()[:count]]
     if len(records) < count:
         raise typer.BadParameter(f"{path} has only {len(records)} prompts")
     return [
@@ -126,11 +116,6 @@ def read_prompts(path: Path, model: Path, count: int) -> Prompts:
     ]
 
 
-def batches(prompts: Prompts, streams: int) -> Iterator[Prompts]:
-    for start in range(0, len(prompts), streams):
-        yield prompts[start : start + streams]
-
-
 def measure(
     workers: dict[tuple[str, str], Worker],
     configs: list[Config],
@@ -138,22 +123,21 @@ def measure(
     rounds: int,
     max_tokens: int,
 ) -> dict[Config, list[Sample]]:
-    """The interleaved run. Round 0, of one batch, is the warm-up and is thrown away."""
+    """The interleaved run, after a batch each to warm up."""
     samples: dict[Config, list[Sample]] = {config: [] for config in configs}
-    for number in range(rounds + 1):
+    for config in configs:
+        workers[config.engine, config.method].generate(prompts[: config.streams], max_tokens)
+    for number in range(rounds):
         for streams in sorted({config.streams for config in configs}):
-            for index, batch in enumerate(batches(prompts, streams)):
-                for config in configs:
-                    if config.streams != streams:
-                        continue
+            for start in range(0, len(prompts), streams):
+                for config in [c for c in configs if c.streams == streams]:
                     time.sleep(SETTLE_SECONDS)
                     others = busy_cores(seconds=0.5)
-                    answer = workers[config.engine, config.method].generate(batch, max_tokens)
-                    samples[config].append(Sample(number, index, others, **answer))
-                if number == 0:
-                    break
-        print(f"round {number} of {rounds} done", file=sys.stderr)
-    return {config: [s for s in taken if s.round] for config, taken in samples.items()}
+                    worker = workers[config.engine, config.method]
+                    answer = worker.generate(prompts[start : start + streams], max_tokens)
+                    samples[config].append(Sample(number, others, **answer))
+        print(f"round {number + 1} of {rounds} done", file=sys.stderr)
+    return samples
 
 
 def throughputs(samples: list[Sample]) -> list[float]:
@@ -184,12 +168,12 @@ def agreement(samples: list[Sample], reference: list[Sample]) -> float:
     """
 
     def outputs(taken: list[Sample]) -> Prompts:
-        return [ids for sample in taken if sample.round == 1 for ids in sample.token_ids]
+        return [ids for sample in taken if sample.round == 0 for ids in sample.token_ids]
 
     same = total = 0
     for ours, theirs in zip(outputs(samples), outputs(reference), strict=True):
-        parted = [a != b for a, b in zip(ours, theirs, strict=True)] + [True]
-        same += parted.index(True)
+        differs = [a != b for a, b in zip(ours, theirs, strict=True)]
+        same += [*differs, True].index(True)
         total += len(ours)
     return same / total
 
@@ -211,27 +195,25 @@ def hardware() -> dict[str, Any]:
     field = {key.strip(): value.strip() for key, _, value in (x.partition(":") for x in cpuinfo)}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
-        "cpu": field.get("model name", platform.processor()),
-        "cpu_family_model": f"{field.get('cpu family')}/{field.get('model')}",
+        "cpu": field.get("model name", "unknown"),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(memory / 2**30, 1),
     }
 
 
-def git(*args: str) -> str:
-    done = subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+def commit() -> str:
+    command = ["git", "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
 def main(
     model: Annotated[Path, typer.Option(help="Checkpoint folder, read by every engine.")],
-    vllm_python: Annotated[str | None, typer.Option(help="Without it vLLM is left out.")] = None,
-    dataset: Annotated[Path, typer.Option(help="JSONL with a field `prompt`.")] = ROOT
-    / "fairdraft/data/humaneval.jsonl",
+    vllm_python: Annotated[Path | None, typer.Option(help="Without it vLLM is left out.")] = None,
+    dataset: Annotated[Path, typer.Option(help="JSONL with a field `prompt`.")] = HUMANEVAL,
     prompts: Annotated[int, typer.Option(min=1)] = 8,
     rounds: Annotated[int, typer.Option(min=1)] = 5,
     max_tokens: Annotated[int, typer.Option(min=1)] = 128,
-    many: Annotated[int, typer.Option(min=2, help="Streams of the batched settings.")] = 8,
+    many: Annotated[int, typer.Option(min=2, max=8, help="Streams of the batched settings.")] = 8,
     engine: Annotated[list[str] | None, typer.Option(help="Only these; all by default.")] = None,
     out: Annotated[Path, typer.Option()] = ROOT / "benchmarks/results/peers.json",
 ) -> None:
@@ -246,12 +228,13 @@ def main(
         if streams == 1 or name != "transformers"  # its assisted generation is batch 1 only
     ]
     token_ids = read_prompts(dataset, model, prompts)
+    pythons = {"vllm": vllm_python}
     workers: dict[tuple[str, str], Worker] = {}
     try:
-        for name, method, _ in configs:
-            if (name, method) not in workers:
-                python = vllm_python if name == "vllm" and vllm_python else sys.executable
-                workers[name, method] = Worker(python, name, model, method)
+        for name, method in dict.fromkeys((c.engine, c.method) for c in configs):
+            python = pythons.get(name) or Path(sys.executable)
+            # Not resolve(): a virtual environment is known by the path of its own link.
+            workers[name, method] = Worker(python.absolute(), name, model, method)
         samples = measure(workers, configs, token_ids, rounds, max_tokens)
     finally:
         for worker in workers.values():
@@ -260,8 +243,7 @@ def main(
     rates = {config: throughputs(taken) for config, taken in samples.items()}
     result = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": git("rev-parse", "HEAD"),
-        "dirty": bool(git("status", "--porcelain")),
+        "commit": commit(),
         "hardware": hardware(),
         "versions": {name: worker.versions for (name, _), worker in workers.items()},
         "settings": {
@@ -279,10 +261,7 @@ def main(
                 "tokens_per_second": median(rates[config]),
                 "rounds": rates[config],
                 "agreement": agreement(samples[config], samples[configs[0]]),
-                "samples": [
-                    {"round": s.round, "batch": s.batch, "seconds": s.seconds, "others": s.others}
-                    for s in samples[config]
-                ],
+                "samples": [[s.round, s.seconds, s.others] for s in samples[config]],
             }
             for config in configs
         ],
@@ -311,11 +290,9 @@ def show(result: dict[str, Any]) -> None:
     console.print(speeds)
     for name, ratio in result["ratios"].items():
         console.print(f"{name}: {ratio:.2f}")
-    noise = [sample["others"] for row in result["configs"] for sample in row["samples"]]
+    noise = [others for row in result["configs"] for _, _, others in row["samples"]]
     if noisy := sum(others > 0.2 for others in noise):
-        console.print(
-            f"{noisy} of {len(noise)} samples began on a busy machine: run it again alone"
-        )
+        console.print(f"{noisy} of {len(noise)} samples began on a busy machine: run it alone")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from fairdraft.engine.engine import Engine, StepOutput
 from fairdraft.errors import ConfigError, RequestError
 from fairdraft.models import ModelRunner, load_checkpoint
 from fairdraft.outputs import CompletionOutput, RequestOutput, StreamEvent
+from fairdraft.proposers import build_proposer
 from fairdraft.sampling.noise import derive_seed
 from fairdraft.telemetry import SpecCounters, StepTimes, StepTrace
 
@@ -48,6 +49,9 @@ class LLM:
         **options: Any,
     ) -> None:
         self.config = EngineConfig.of(model, speculative_config, **options)
+        speculative = self.config.speculative_config
+        # Before the model, so that a misspelt method is told at once.
+        proposer = build_proposer(speculative) if speculative is not None else None
         checkpoint = load_checkpoint(model, self.config.dtype, self.config.device)
         self.tokenizer = checkpoint.tokenizer
         self._trace = StepTrace(trace) if trace is not None else None
@@ -56,6 +60,7 @@ class LLM:
             ModelRunner(checkpoint.model),
             self.tokenizer,
             checkpoint.eos_token_ids,
+            proposer,
             trace=self._trace,
         )
         self._numbers = itertools.count()
@@ -198,7 +203,13 @@ class LLM:
             token_ids = [int(token) for token in prompt["prompt_token_ids"]]
         elif isinstance(prompt, str) or (isinstance(prompt, Mapping) and "prompt" in prompt):
             text = prompt if isinstance(prompt, str) else str(prompt["prompt"])
-            token_ids = list(self.tokenizer.encode(text))
+            try:
+                token_ids = list(self.tokenizer.encode(text))
+            except (TypeError, UnicodeError):
+                raise RequestError(
+                    "the prompt is not valid Unicode text (it holds a lone surrogate): decode the "
+                    "bytes it came from with the right encoding"
+                ) from None
         elif not isinstance(prompt, Mapping):
             token_ids = [int(token) for token in prompt]
         else:

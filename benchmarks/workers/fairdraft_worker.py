@@ -1,7 +1,6 @@
 """fairdraft itself, through its public API."""
 
-from protocol import Generate, Speculative, serve
-
+from benchmarks.workers.protocol import Generate, Speculative, serve
 from fairdraft import LLM, SamplingParams
 
 

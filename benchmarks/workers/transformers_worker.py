@@ -3,8 +3,9 @@
 from typing import Any
 
 import torch
-from protocol import Generate, Speculative, serve
 from transformers import AutoModelForCausalLM
+
+from benchmarks.workers.protocol import Generate, Speculative, serve
 
 
 def load(model_dir: str, speculative: Speculative) -> Generate:

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from protocol import Generate, Speculative, serve
+from benchmarks.workers.protocol import Generate, Speculative, serve
 
 SETTINGS = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -20,7 +20,7 @@ SETTINGS = {
 
 
 def load(model_dir: str, speculative: Speculative) -> Generate:
-    from vllm import LLM, SamplingParams  # type: ignore[import-not-found]  # another environment
+    from vllm import LLM, SamplingParams
 
     llm = LLM(
         model_dir,
@@ -49,7 +49,7 @@ def preload_openmp() -> None:
     preloaded = os.environ.get("LD_PRELOAD", "")
     if library.exists() and "libiomp" not in preloaded:
         os.environ["LD_PRELOAD"] = f"{library}:{preloaded}".rstrip(":")
-        os.execv(sys.executable, [sys.executable, *sys.argv])
+        os.execv(sys.executable, sys.orig_argv)
 
 
 if __name__ == "__main__":

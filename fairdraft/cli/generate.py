@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -28,7 +29,6 @@ from fairdraft.cli.options import (
 )
 from fairdraft.cli.render import Painter, can_colour, escaped, summary
 from fairdraft.config import SamplingParams
-from fairdraft.errors import RequestError
 
 
 def generate(
@@ -116,9 +116,8 @@ def _read_prompt(prompt: str) -> str:
     if prompt == "-":
         if sys.stdin.isatty():
             print("Type the prompt; Ctrl-D ends it.", file=sys.stderr)
-        try:
-            prompt = sys.stdin.read().removesuffix("\n")
-        except UnicodeDecodeError as error:
-            raise RequestError(f"stdin is not text ({error}): give UTF-8") from None
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")  # require_text refuses it by name
+        prompt = sys.stdin.read().removesuffix("\n")
     require_text(prompt)
     return prompt

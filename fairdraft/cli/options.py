@@ -97,6 +97,10 @@ def encode_prompt(llm: LLM, prompt: str, chat: bool | None = None) -> list[int]:
 
 
 def require_text(prompt: str) -> None:
-    """Raise `RequestError` if a prompt holds nothing but white space."""
+    """Raise `RequestError` if a prompt is nothing but white space, or not UTF-8."""
     if not prompt.strip():
         raise RequestError("the prompt is empty: give some text, or - to read it from stdin")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        raise RequestError("the prompt holds bytes that are not UTF-8: convert it") from None

@@ -19,7 +19,7 @@ from fairdraft.engine.scheduler import ScheduledRequest, Scheduler
 from fairdraft.errors import ConfigError, IntegrityError, RequestError
 from fairdraft.kv import KVManager
 from fairdraft.models import FlatBatch, Runner, RunOutput
-from fairdraft.proposers import Proposer, Rows, build_proposer
+from fairdraft.proposers import Proposer, Rows
 from fairdraft.request import Request
 from fairdraft.sampling.noise import Purpose, derive_seed, uniform
 from fairdraft.sampling.sampler import TargetRows, draw
@@ -72,7 +72,7 @@ class Engine:
         runner: the target.
         tokenizer: the transformers tokenizer; None works on token ids only, without stop strings.
         eos_token_ids: tokens that end a text.
-        proposer: drafts; None builds the one that `config.speculative_config` names, if any.
+        proposer: drafts; None is off.
         controller: how long the drafts may be; None asks for k tokens always.
         trace: where to write what each step did.
     """
@@ -91,9 +91,6 @@ class Engine:
         self.runner = runner
         self.tokenizer = tokenizer
         self.eos_token_ids = eos_token_ids
-        speculative = config.speculative_config
-        if proposer is None and speculative is not None:
-            proposer = build_proposer(speculative)
         self.proposer = proposer
         if controller is None:
             controller = FixedController(proposer.num_speculative_tokens if proposer else 0)

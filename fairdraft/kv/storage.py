@@ -54,6 +54,7 @@ class KVStorage:
         device: torch.device,
     ) -> None:
         self.layers = tuple(layers)
+        self.dtype = dtype
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
         for layer in self.layers:

@@ -37,32 +37,39 @@ class PagedAttention:
         self.device = batch.slots.device
         self._masks: dict[tuple[int, int | None], Tensor] = {}
         self._slots: dict[int, Tensor] = {}
-        self._prepare_kernel()
-
-    def _prepare_kernel(self) -> None:
-        batch = self.batch
-        widest = max(len(table) for table in batch.block_tables)
-        self._tables = np.zeros((batch.num_requests, widest), np.int32)
-        for i, table in enumerate(batch.block_tables):
-            self._tables[i, : len(table)] = table
-        self._cu_rows = np.array(batch.cu_rows, np.int32)
-        self._context_lens = np.array(batch.context_lens, np.int32)
-        self._ancestor_starts = np.full(batch.num_requests, -1, np.int64)
-        masks, filled = [np.zeros(0, np.uint8)], 0
-        for i, mask in batch.ancestors.items():
-            self._ancestor_starts[i] = filled
-            masks.append(mask.cpu().numpy().astype(np.uint8).ravel())
-            filled += mask.numel()
-        self._ancestors = np.concatenate(masks)
-        rows = np.diff(self._cu_rows)
-        longest = max(rows, default=0)
-        self._work = int((rows * (self._context_lens + rows)).sum())
+        self._seen: dict[int | None, tuple[Any, Any]] = {}
         self._kernel = (
             self.device.type == "cpu"
-            and longest <= MAX_KERNEL_ROWS
-            and self.storage.keys[0].dtype in (torch.float32, torch.bfloat16)
-            and all(s.key_dim % 32 == 0 and s.value_dim % 16 == 0 for s in self.storage.layers)
+            and max(batch.row_counts, default=0) <= MAX_KERNEL_ROWS
+            and storage.dtype in (torch.float32, torch.bfloat16)
+            and all(s.key_dim % 32 == 0 and s.value_dim % 16 == 0 for s in storage.layers)
         )
+
+    def _list_seen(self, window: int | None) -> tuple[Any, Any]:
+        """The slots that each row sees in layers with this window, worked out once a step."""
+        if window not in self._seen:
+            batch = self.batch
+            widest = max(len(table) for table in batch.block_tables)
+            tables = np.zeros((batch.num_requests, widest), np.int32)
+            for i, table in enumerate(batch.block_tables):
+                tables[i, : len(table)] = table
+            starts = np.full(batch.num_requests, -1, np.int64)
+            masks, filled = [np.zeros(0, np.uint8)], 0
+            for i, mask in batch.ancestors.items():
+                starts[i] = filled
+                masks.append(mask.cpu().numpy().astype(np.uint8).ravel())
+                filled += mask.numel()
+            self._seen[window] = kernels.list_seen(
+                tables,
+                batch.block_size,
+                np.array(batch.cu_rows, np.int32),
+                np.array(batch.context_lens, np.int32),
+                batch.positions.numpy(),
+                np.concatenate(masks),
+                starts,
+                window or 0,
+            )
+        return self._seen[window]
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Put the rows' keys and values [T, kv_heads, dim] into their slots."""
@@ -93,27 +100,23 @@ class PagedAttention:
     def _attend_kernel(
         self, layer: int, queries: Tensor, scale: float, softcap: float | None
     ) -> Tensor:
-        keys, values = self.storage.keys[layer], self.storage.values[layer]
+        values = self.storage.values[layer]
         out = torch.empty((*queries.shape[:2], values.shape[2]), dtype=values.dtype)
-        small = self._work * queries.shape[1] < MIN_PARALLEL_WORK
-        attend = kernels.attend_serial if small else kernels.attend
-        attend(
+        seen, starts = self._list_seen(self.storage.layers[layer].sliding_window)
+        arguments = (
             as_array(queries),
-            as_array(keys),
+            as_array(self.storage.keys[layer]),
             as_array(values),
-            self._tables,
-            self.batch.block_size,
-            self._cu_rows,
-            self._context_lens,
-            self.batch.positions.numpy(),
-            self._ancestors,
-            self._ancestor_starts,
+            seen,
+            starts,
             np.float32(scale),
-            self.storage.layers[layer].sliding_window or 0,
             np.float32(softcap or 0),
             as_array(out),
-            1 if small else torch.get_num_threads(),
         )
+        if len(seen) * queries.shape[1] < MIN_PARALLEL_WORK:
+            kernels.attend_serial(*arguments)
+        else:
+            kernels.attend(*arguments, torch.get_num_threads())
         return out
 
     def _attend_one(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -45,6 +46,11 @@ class FlatBatch:
     def num_requests(self) -> int:
         """B."""
         return len(self.context_lens)
+
+    @property
+    def row_counts(self) -> list[int]:
+        """Rows of each request."""
+        return [b - a for a, b in pairwise(self.cu_rows)]
 
     def visible(self, request: int, window: int | None) -> Tensor:
         """[rows, context + rows] bool: which tokens each row of a request sees.

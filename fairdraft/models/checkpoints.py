@@ -61,6 +61,8 @@ def load_checkpoint(name: str, dtype: str = "auto", device: str = "auto") -> Che
     """
     place = choose_device(device)
     precision = torch.bfloat16 if dtype == "auto" else getattr(torch, dtype)
+    if not sys.stderr.isatty():
+        transformers_logging.disable_progress_bar()
     source = locate(name)
     if source.endswith(".gguf"):
         source = str(convert_gguf(Path(source)))
@@ -71,8 +73,6 @@ def load_checkpoint(name: str, dtype: str = "auto", device: str = "auto") -> Che
                 f"{name!r} is an encoder-decoder model ({config.model_type}): fairdraft runs "
                 "decoder-only causal language models"
             )
-        if not sys.stderr.isatty():
-            transformers_logging.disable_progress_bar()
         model = AutoModelForCausalLM.from_pretrained(source, dtype=precision).to(place)
         tokenizer = AutoTokenizer.from_pretrained(source)
     except CheckpointError:

@@ -16,6 +16,7 @@ on Linux both share one OpenMP pool and never wait for each other's spinning thr
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numba
 import numpy as np
@@ -37,10 +38,46 @@ from fairdraft.models.intrinsics import (
 
 numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
 
-FAST = {"reassoc", "contract", "nsz"}
+# What lets LLVM turn a loop into vector code: sums in any order, and division without a check.
+VECTOR: dict[str, Any] = {
+    "fastmath": {"reassoc", "contract", "nsz"},
+    "error_model": "numpy",
+}
+BLOCK_ROWS = 64  # weight rows that stay in cache while several tiles of activations use them
 
 
-def _matmul(weight, x, out, num_threads):
+@njit(cache=True)
+def _matmul_rows(weight, x, out, first, last):
+    """Columns first … last − 1 of `matmul`'s result.
+
+    Blocks of weight rows stay in the second-level cache while all tiles of `x` pass over them.
+    """
+    n, k = weight.shape
+    m = x.shape[0]
+    bf16 = weight.itemsize == 2
+    row_bytes = k * weight.itemsize
+    weights, inputs, results = weight.ctypes.data, x.ctypes.data, out.ctypes.data
+    for block in range(first, last, BLOCK_ROWS):
+        for j in range(0, m, MAX_TILE_ROWS):
+            rows = min(MAX_TILE_ROWS, m - j)
+            v = np.uintp(inputs + j * row_bytes)
+            for i in range(block, min(block + BLOCK_ROWS, last)):
+                w = np.uintp(weights + i * row_bytes)
+                r = np.uintp(results + (j * n + i) * 4)
+                if bf16:
+                    dots_bf16(rows, w, v, r, k, n)
+                else:
+                    dots_f32(rows, w, v, r, k, n)
+
+
+@njit(cache=True)
+def matmul_serial(weight, x, out):
+    """`matmul` on one thread."""
+    _matmul_rows(weight, x, out, 0, weight.shape[0])
+
+
+@njit(cache=True, parallel=True)
+def matmul(weight, x, out, num_threads):
     """out = x · weightᵀ.
 
     Args:
@@ -49,30 +86,12 @@ def _matmul(weight, x, out, num_threads):
         out: [M, N] float32.
         num_threads: how many threads share the N rows.
     """
-    n, k = weight.shape
-    m = x.shape[0]
-    bf16 = weight.itemsize == 2
-    share = (n + num_threads - 1) // num_threads
-    row_bytes = k * weight.itemsize
-    weights, inputs, results = weight.ctypes.data, x.ctypes.data, out.ctypes.data
+    n = weight.shape[0]
     for thread in prange(num_threads):
-        for i in range(thread * share, min((thread + 1) * share, n)):
-            for j in range(0, m, MAX_TILE_ROWS):
-                rows = min(MAX_TILE_ROWS, m - j)
-                w = np.uintp(weights + i * row_bytes)
-                v = np.uintp(inputs + j * row_bytes)
-                r = np.uintp(results + (j * n + i) * 4)
-                if bf16:
-                    dots_bf16(rows, w, v, r, k, n)
-                else:
-                    dots_f32(rows, w, v, r, k, n)
+        _matmul_rows(weight, x, out, thread * n // num_threads, (thread + 1) * n // num_threads)
 
 
-matmul = njit(cache=True, parallel=True)(_matmul)
-matmul_serial = njit(cache=True)(_matmul)
-
-
-@njit(fastmath=FAST)
+@njit(**VECTOR)
 def _dot(query, key):
     total = np.float32(0)
     for i in range(query.size):
@@ -80,13 +99,13 @@ def _dot(query, key):
     return total
 
 
-@njit(fastmath=FAST)
+@njit(**VECTOR)
 def _add_scaled(totals, factor, vector):
     for i in range(totals.size):
         totals[i] += factor * vector[i]
 
 
-@njit(fastmath=FAST)
+@njit(**VECTOR)
 def _softmax(scores, scale, softcap):
     for j in range(scores.size):
         scores[j] *= scale
@@ -104,7 +123,7 @@ def _softmax(scores, scale, softcap):
         scores[j] /= total
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, **VECTOR)
 def rms_norm(x, weight, eps, out):
     """out = x / rms(x) · weight, row by row. x [M, d] float32; out [M, d] float32 or bf16 bits."""
     for r in range(x.shape[0]):
@@ -114,7 +133,7 @@ def rms_norm(x, weight, eps, out):
             store(result, i, row[i] * scale * weight[i])
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, **VECTOR)
 def add_rms_norm(x, addend, weight, eps, out):
     """x += addend, then out = rms_norm(x): one residual connection. Shapes as in `rms_norm`."""
     for r in range(x.shape[0]):
@@ -122,7 +141,7 @@ def add_rms_norm(x, addend, weight, eps, out):
     rms_norm(x, weight, eps, out)
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, **VECTOR)
 def silu_multiply(gate_up, out):
     """out = silu(gate) · up. gate_up [M, 2·f] float32; out [M, f] float32 or bf16 bits."""
     f = gate_up.shape[1] // 2
@@ -132,7 +151,7 @@ def silu_multiply(gate_up, out):
             store(row, i, gate[i] / (np.float32(1) + exp(-gate[i])) * up[i])
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, **VECTOR)
 def rotate_and_store(qkv, cos, sin, q_norm, k_norm, eps, slots, queries, keys, values):
     """Normalise and rotate queries and keys, and write keys and values to their slots.
 
@@ -169,30 +188,55 @@ def rotate_and_store(qkv, cos, sin, q_norm, k_norm, eps, slots, queries, keys, v
                 store(value, i, qkv[r, start + i])
 
 
-@njit
-def _list_seen(
-    table, block_size, context, first_row, last_row, row, positions, ancestors, mask, window, seen
+@njit(cache=True)
+def list_seen(
+    block_tables, block_size, cu_rows, context_lens, positions, ancestors, ancestor_starts, window
 ):
-    """Fill `seen` with the slots that a row sees, oldest first; return how many."""
-    position, count = positions[row], 0
-    start = 0
-    if window and position - window + 1 > 0:
-        start = min(position - window + 1, context)
-    for block in range(start // block_size, (context + block_size - 1) // block_size):
-        base = table[block] * block_size - block * block_size
-        for j in range(max(start, block * block_size), min(context, (block + 1) * block_size)):
-            seen[count] = base + j
-            count += 1
-    rows, own = last_row - first_row, row - first_row
-    for i in range(rows if mask >= 0 else own + 1):
-        if mask >= 0 and not ancestors[mask + own * rows + i]:
-            continue
-        if window and position - positions[first_row + i] >= window:
-            continue
-        j = context + i
-        seen[count] = table[j // block_size] * block_size + j % block_size
-        count += 1
-    return count
+    """Which slots each row sees, oldest first; the same for every layer with this window.
+
+    Row r of a request with c computed tokens sees the c tokens before the step, and among the
+    step's own rows those its ancestor mask names, by default itself and all before it.
+
+    Args:
+        block_tables: [B, blocks] int32; block_size tokens a block.
+        cu_rows: [B + 1] int32, first row of each request.
+        context_lens: [B] int32, tokens in the cache before this step.
+        positions: [T] int64; siblings of a tree share one.
+        ancestors: flat uint8 masks, [rows, rows] per request that has one.
+        ancestor_starts: [B] int64, where a request's mask begins; −1 for a chain.
+        window: sliding window in tokens; 0 sees all.
+
+    Returns:
+        slots int64 of all rows one after the other, and [T + 1] int64 where each row's begin.
+    """
+    most = 0
+    for b in range(context_lens.size):
+        rows = cu_rows[b + 1] - cu_rows[b]
+        most += rows * (context_lens[b] + rows)
+    seen, starts = np.empty(most, np.int64), np.zeros(positions.size + 1, np.int64)
+    count = 0
+    for b in range(context_lens.size):
+        table, context, mask = block_tables[b], context_lens[b], ancestor_starts[b]
+        first_row, rows = cu_rows[b], cu_rows[b + 1] - cu_rows[b]
+        for own in range(rows):
+            position = positions[first_row + own]
+            start = min(max(position - window + 1, 0), context) if window else 0
+            for block in range(start // block_size, (context + block_size - 1) // block_size):
+                base = (table[block] - block) * block_size
+                first, last = max(start, block * block_size), (block + 1) * block_size
+                for j in range(first, min(context, last)):
+                    seen[count] = base + j
+                    count += 1
+            for i in range(rows if mask >= 0 else own + 1):
+                if mask >= 0 and not ancestors[mask + own * rows + i]:
+                    continue
+                if window and position - positions[first_row + i] >= window:
+                    continue
+                j = context + i
+                seen[count] = table[j // block_size] * block_size + j % block_size
+                count += 1
+            starts[first_row + own + 1] = count
+    return seen[:count], starts
 
 
 @njit
@@ -237,61 +281,58 @@ def _mix(weights, seen, values, kv_head, totals):
         done += 64 if wide else 16
 
 
-def _attend(
-    queries, keys, values, block_tables, block_size, cu_rows, context_lens, positions,
-    ancestors, ancestor_starts, scale, window, softcap, out, num_threads,
-):  # fmt: skip
-    """Attention of each row over its request's paged KV.
+@njit(cache=True, **VECTOR)
+def _attend_pairs(queries, keys, values, seen, starts, scale, softcap, out, first, last):
+    """The (row, kv head) pairs first … last − 1 of `attend`."""
+    kv_heads, value_dim = values.shape[1], values.shape[2]
+    group = queries.shape[1] // kv_heads
+    scores = np.empty((group, np.max(starts[1:] - starts[:-1])), np.float32)
+    totals = np.empty(value_dim, np.float32)
+    for pair in range(first, last):
+        row, kv_head = pair // kv_heads, pair % kv_heads
+        slots = seen[starts[row] : starts[row + 1]]
+        heads = queries[row, kv_head * group : (kv_head + 1) * group]
+        _score(heads, keys, kv_head, slots, scores)
+        for g in range(group):
+            weights = scores[g, : slots.size]
+            _softmax(weights, scale, softcap)
+            _mix(weights, slots, values, kv_head, totals)
+            result = out[row, kv_head * group + g]
+            for i in range(value_dim):
+                store(result, i, totals[i])
 
-    Row r of a request with c computed tokens sees the c tokens before the step, and among the
-    step's own rows those its ancestor mask names, by default itself and all before it.
+
+@njit(cache=True)
+def attend_serial(queries, keys, values, seen, starts, scale, softcap, out):
+    """`attend` on one thread."""
+    pairs = queries.shape[0] * keys.shape[1]
+    _attend_pairs(queries, keys, values, seen, starts, scale, softcap, out, 0, pairs)
+
+
+@njit(cache=True, parallel=True)
+def attend(queries, keys, values, seen, starts, scale, softcap, out, num_threads):
+    """Attention of each row over the slots it sees.
 
     Args:
         queries: [T, num_heads, key_dim], the keys' dtype; key_dim a multiple of 32.
         keys, values: [slots, kv_heads, dim], float32 or bfloat16 bits; value_dim a multiple of 16.
-        block_tables: [B, blocks] int32; block_size tokens a block.
-        cu_rows: [B + 1] int32, first row of each request.
-        context_lens: [B] int32, tokens in the cache before this step.
-        positions: [T] int64; siblings of a tree share one.
-        ancestors: flat uint8 masks, [rows, rows] per request that has one.
-        ancestor_starts: [B] int64, where a request's mask begins; −1 for a chain.
+        seen, starts: from `list_seen`.
         scale: factor on the scores.
-        window: sliding window in tokens; 0 sees all.
         softcap: scores become softcap · tanh(score / softcap); 0 is off.
         out: [T, num_heads, value_dim], float32 or bfloat16 bits.
         num_threads: how many threads share the (row, kv head) pairs.
     """
-    num_rows, num_heads, _key_dim = queries.shape
-    kv_heads, value_dim = values.shape[1], values.shape[2]
-    group = num_heads // kv_heads
-    longest = 0
-    owner = np.empty(num_rows, np.int64)
-    for b in range(context_lens.size):
-        owner[cu_rows[b] : cu_rows[b + 1]] = b
-        longest = max(longest, context_lens[b] + cu_rows[b + 1] - cu_rows[b])
-    pairs = num_rows * kv_heads
+    pairs = queries.shape[0] * keys.shape[1]
     for thread in prange(num_threads):
-        scores = np.empty((group, longest), np.float32)
-        seen = np.empty(longest, np.int64)
-        totals = np.empty(value_dim, np.float32)
-        count, listed = 0, -1
-        for pair in range(thread * pairs // num_threads, (thread + 1) * pairs // num_threads):
-            row, kv_head = pair // kv_heads, pair % kv_heads
-            if row != listed:
-                b, listed = owner[row], row
-                count = _list_seen(
-                    block_tables[b], block_size, context_lens[b], cu_rows[b], cu_rows[b + 1], row,
-                    positions, ancestors, ancestor_starts[b], window, seen,
-                )  # fmt: skip
-            heads = queries[row, kv_head * group : (kv_head + 1) * group]
-            _score(heads, keys, kv_head, seen[:count], scores)
-            for g in range(group):
-                _softmax(scores[g, :count], scale, softcap)
-                _mix(scores[g, :count], seen[:count], values, kv_head, totals)
-                result = out[row, kv_head * group + g]
-                for i in range(value_dim):
-                    store(result, i, totals[i])
-
-
-attend = njit(cache=True, parallel=True, fastmath=FAST)(_attend)
-attend_serial = njit(cache=True, fastmath=FAST)(_attend)
+        _attend_pairs(
+            queries,
+            keys,
+            values,
+            seen,
+            starts,
+            scale,
+            softcap,
+            out,
+            thread * pairs // num_threads,
+            (thread + 1) * pairs // num_threads,
+        )

@@ -22,6 +22,7 @@ Run = Callable[..., tuple[int, str, str]]
         (["generate", "hi", "--speculative-config", '{"k": 2}'], "lacks 'method'"),
         (["generate", ""], "the prompt is empty"),
         (["generate", " \n"], "the prompt is empty"),
+        (["generate", "caf\udce9"], "not UTF-8"),
         (["demo", "--method", "none"], "--method is 'none'"),
         (["demo", "--rounds", "0"], "--rounds is 0"),
         (["bench", "run", "humanevil"], "humaneval, gsm8k, mt_bench"),

@@ -16,7 +16,7 @@ def test_product_equals_torch(rows: int, dtype: torch.dtype) -> None:
     weight = torch.randn(77, 96).to(dtype)
     x = torch.randn(rows, 96).to(dtype)
     expected = x.double() @ weight.double().T
-    rounded = rows > 32 and dtype == torch.bfloat16
+    rounded = rows > 16 and dtype == torch.bfloat16
     tolerance = 0.2 if rounded else 1e-4
     torch.testing.assert_close(product(weight, x).double(), expected, atol=tolerance, rtol=1e-2)
 
@@ -24,9 +24,9 @@ def test_product_equals_torch(rows: int, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_row_is_the_same_in_any_company(dtype: torch.dtype) -> None:
     weight = torch.randn(50, 64).to(dtype)
-    x = torch.randn(32, 64).to(dtype)
+    x = torch.randn(16, 64).to(dtype)
     full = product(weight, x)
-    for start, end in [(0, 1), (3, 5), (30, 32), (7, 20)]:
+    for start, end in [(0, 1), (3, 5), (14, 16), (7, 12)]:
         assert torch.equal(product(weight, x[start:end]), full[start:end])
 
 

@@ -234,13 +234,13 @@ def test_move_puts_an_accepted_branch_in_place(tiny: Tiny) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_rows_do_not_depend_on_their_neighbours(dtype: torch.dtype, tiny: Tiny) -> None:
-    """Up to 32 rows a step, results are bitwise the same however many rows run together."""
+    """Up to 16 rows a step, results are bitwise the same however many rows run together."""
     runner = ModelRunner(Auto.from_pretrained(tiny("llama"), dtype=dtype))
     runner.allocate(32)
-    tokens = [(11 * i) % 300 for i in range(20)]
+    tokens = [(11 * i) % 300 for i in range(16)]
     together = runner.run(batch(tokens)).logits
     for chunk in (1, 2, 5, 7):
-        parts = [runner.run(batch(tokens[i : i + chunk], i)).logits for i in range(0, 20, chunk)]
+        parts = [runner.run(batch(tokens[i : i + chunk], i)).logits for i in range(0, 16, chunk)]
         assert torch.equal(torch.cat(parts), together)
 
 

@@ -1,0 +1,114 @@
+"""The n-gram proposer alone: what a proposal costs, and which match to copy from.
+
+* Time of one proposal, index update included, at 1,000 and at 100,000 tokens of context.
+* Acceptance of "latest" and "earliest" matches, by replaying texts that the target wrote greedily
+  (from `identity.py`): greedy acceptance depends on text alone, so a replay is exact.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from fairdraft import SamplingParams
+from fairdraft.cli.datasets import load_prompts
+from fairdraft.cli.environment import benchmark_environment
+from fairdraft.models import load_checkpoint
+from fairdraft.proposers.ngram import MATCHES, NgramProposer
+from fairdraft.request import Request
+from fairdraft.telemetry import SpecCounters
+
+HERE = Path(__file__).parent
+DATASETS = ("humaneval", "gsm8k", "mt_bench")
+
+
+def noise(*_: Any) -> float:
+    return 0.0
+
+
+def proposal_microseconds(context: int, repeats: int = 400) -> list[float]:
+    """Times of proposals, each after one more token, on a text with many repeats."""
+    rng = random.Random(0)
+    text = [rng.randrange(400) for _ in range(context)]
+    request = Request("r", tuple(text), SamplingParams())
+    proposer = NgramProposer(4, prompt_lookup_max=4, prompt_lookup_min=2)
+    proposer.propose([request], [4], [()], noise)
+    times = []
+    for _ in range(repeats):
+        request.token_ids.append(rng.randrange(400))
+        start = perf_counter()
+        proposer.propose([request], [4], [()], noise)
+        times.append((perf_counter() - start) * 1e6)
+    return times
+
+
+def replay(prompt: list[int], text: list[int], match: str, k: int) -> SpecCounters:
+    """Draft and accept along a text that is known already."""
+    request = Request("r", tuple(prompt), SamplingParams())
+    request.token_ids.append(text[0])
+    proposer = NgramProposer(k, 4, 2, match)
+    counters = SpecCounters()
+    while request.num_output_tokens < len(text):
+        left = text[request.num_output_tokens :]
+        (draft,) = proposer.propose([request], [k], [()], noise)
+        tokens = draft.trimmed(len(left) - 1).token_ids
+        accepted = 0
+        while accepted < len(tokens) and tokens[accepted] == left[accepted]:
+            accepted += 1
+        request.token_ids.extend(left[: accepted + 1])
+        counters.record(len(tokens), accepted, accepted + 1)
+    return counters
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--texts", type=Path, default=HERE / "work" / "identity" / "off.json")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "ngram.json")
+    options = parser.parse_args()
+    cost: dict[int, list[float]] = {1_000: [], 100_000: []}
+    for _ in range(5):
+        for context, times in cost.items():
+            times.extend(proposal_microseconds(context))
+    for context, times in cost.items():
+        print(f"one proposal at {context:7} tokens: {median(times):5.1f} µs")
+
+    texts = json.loads(options.texts.read_text())["texts"]
+    tokenizer = load_checkpoint("demo", "float32", "cpu").tokenizer
+    rows = []
+    for d, dataset in enumerate(DATASETS):
+        for k in (2, 4, 8):
+            for match in MATCHES:
+                total = SpecCounters()
+                for i, prompt in enumerate(load_prompts(dataset, 20)):
+                    ids = tokenizer.apply_chat_template(
+                        [{"role": "user", "content": prompt}],
+                        add_generation_prompt=True,
+                        return_dict=True,
+                    )["input_ids"]
+                    total.merge(replay(list(ids), texts[20 * d + i], match, k))
+                row = {
+                    "dataset": dataset,
+                    "k": k,
+                    "match": match,
+                    "tokens_per_step": total.tokens_per_step,
+                    "mean_acceptance_length": total.mean_acceptance_length,
+                    "acceptance_rate": total.acceptance_rate,
+                }
+                rows.append(row)
+                print(f"{dataset:10} k={k} {match:9} {total.tokens_per_step:.3f} tokens a step")
+    report = {
+        "environment": benchmark_environment(),
+        "proposal_us": {str(c): median(t) for c, t in cost.items()},
+        "samples_us": {str(c): t for c, t in cost.items()},
+        "match": rows,
+    }
+    options.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""Write the tables in README.md and docs/benchmarks.md from benchmarks/results/*.json.
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`; everything between is replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
+
+
+def load(name: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return result
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def machine(environment: dict[str, Any]) -> str:
+    return (
+        f"{environment['cpu']}, {environment['cores']} cores, {environment['memory_gib']} GiB; "
+        f"torch {environment['torch']}, transformers {environment['transformers']}, "
+        f"numba {environment['numba']}; commit {environment['git_commit'][:10]}, "
+        f"{environment['date'][:10]}."
+    )
+
+
+def step(
+    dtype: str, engine: str = "fairdraft", requests: int = 1, rows: int = 1, ctx: int = 300
+) -> float:
+    name = f"{dtype} {engine} requests={requests} rows={rows} context={ctx}"
+    return float(load("step_time")["median_ms"][name])
+
+
+def summary() -> str:
+    peers = {(c["engine"], c["method"], c["streams"]): c for c in load("peers")["configs"]}
+    ratios = load("peers")["ratios"]
+
+    def speed(engine: str, method: str, streams: int) -> str:
+        config = peers.get((engine, method, streams))
+        return f"{config['tokens_per_second']:.1f}" if config else "–"
+
+    rows = []
+    for label, method, streams in [
+        ("one stream, off", "off", 1),
+        ("one stream, n-gram k = 4", "ngram", 1),
+        ("eight streams, off", "off", 8),
+        ("eight streams, n-gram k = 4", "ngram", 8),
+    ]:
+        cells = [speed(engine, method, streams) for engine in ("fairdraft", "vllm", "transformers")]
+        for peer in ("vllm", "transformers"):
+            ratio = ratios.get(f"{method}, {streams} streams: fairdraft / {peer}")
+            cells.append(f"{ratio:.2f}×" if ratio else "–")
+        rows.append([label, *cells])
+    header = [
+        "tokens/s",
+        "fairdraft",
+        "vLLM",
+        "transformers",
+        "against vLLM",
+        "against transformers",
+    ]
+    settings = load("peers")["settings"]
+    hardware = load("peers")["hardware"]
+    return (
+        markdown(header, rows)
+        + f"\n\nSmolLM2-135M, {settings['dtype']}, {len(settings['prompt_tokens'])} humaneval prompts, "
+        f"{settings['max_tokens']} new tokens each, greedy; medians of {settings['rounds']} interleaved rounds on "
+        f"{hardware['cores']} cores of an {hardware['cpu']}."
+    )
+
+
+def steps() -> str:
+    rows = []
+    for dtype in ("bfloat16", "float32"):
+        ours, theirs = (
+            [step(dtype, e, rows=n) for n in (1, 5)] for e in ("fairdraft", "transformers")
+        )
+        rows.append(
+            [
+                dtype,
+                *(f"{value:.1f}" for value in (*ours, *theirs)),
+                f"{ours[0] / theirs[0]:.2f}",
+                f"{ours[1] / ours[0]:.2f}",
+                f"{load('step_time')['median_ms'][f'{dtype} sum']:.1f}",
+            ]
+        )
+    header = [
+        "ms a step, context 300",
+        "ours, 1 row",
+        "ours, 5 rows",
+        "eager, 1 row",
+        "eager, 5 rows",
+        "ours / eager",
+        "T(5) / T(1)",
+        "floor",
+    ]
+    rows_by_context = [
+        [f"{context:,}", *(f"{step('bfloat16', rows=n, ctx=context):.1f}" for n in (1, 5))]
+        for context in (300, 1_000, 4_000, 8_000)
+    ]
+    batch = [[f"8 requests × {n}", f"{step('bfloat16', requests=8, rows=n):.1f}"] for n in (1, 5)]
+    return "\n\n".join(
+        [
+            markdown(header, rows),
+            "The floor is a plain torch sum over as many bytes as the weights have.",
+            markdown(["bfloat16, context", "1 row, ms", "5 rows, ms"], rows_by_context),
+            markdown(["bfloat16, context 300", "ms"], batch),
+            machine(load("step_time")["environment"]),
+        ]
+    )
+
+
+def identity() -> str:
+    report = load("identity")
+    rows = []
+    for row in report["rows"]:
+        near = sum(m["near_tie"] for m in row["mismatches"])
+        rows.append(
+            [
+                f"`{row['run']}`",
+                row["against"],
+                f"{row['texts'] - len(row['mismatches'])} / {row['texts']}",
+                str(near),
+                str(len(row["mismatches"]) - near),
+                f"{row['accepted']} / {row['drafted']}",
+                str(row["preemptions"]),
+                str(row["cached_tokens"]),
+            ]
+        )
+    header = [
+        "run",
+        "against",
+        "identical texts",
+        "near-ties",
+        "unexplained",
+        "accepted / drafted",
+        "preemptions",
+        "cached prompt tokens",
+    ]
+    return markdown(header, rows) + "\n\n" + machine(report["environment"])
+
+
+def ngram() -> str:
+    report = load("ngram")
+    cost = ", ".join(f"{int(c):,} tokens: {t:.1f} µs" for c, t in report["proposal_us"].items())
+    found = {(r["dataset"], r["k"], r["match"]): r["tokens_per_step"] for r in report["match"]}
+    rows = [
+        [
+            f"{dataset}, k = {k}",
+            *(f"{found[dataset, k, match]:.3f}" for match in ("latest", "earliest")),
+        ]
+        for dataset, k, match in found
+        if match == "latest"
+    ]
+    return (
+        f"One proposal, index update included, at a context of {cost}.\n\n"
+        + markdown(["tokens per step", "latest", "earliest"], rows)
+        + "\n\n"
+        + machine(report["environment"])
+    )
+
+
+def overhead() -> str:
+    report = load("bench")
+    rows = []
+    for cell in report["cells"]:
+        if cell["concurrency"] == 8:
+            rows.append(
+                [
+                    f"{cell['dataset']}, {cell['method']}, k = {cell['k']}",
+                    f"{cell['tokens_per_second']:.1f}",
+                    f"{cell['overhead']:.1%}",
+                ]
+            )
+    return markdown(["eight streams", "tokens/s", "outside the model's run"], rows)
+
+
+TABLES = {"summary": summary, "steps": steps, "identity": identity, "ngram": ngram}
+
+
+def main() -> None:
+    for page in PAGES:
+        text = page.read_text()
+        for name, write in TABLES.items():
+            pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.S)
+            if pattern.search(text):
+                table = write()
+                text = pattern.sub(lambda m, table=table: f"{m[1]}{table}\n{m[2]}", text)
+        page.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
