@@ -41,7 +41,10 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/identity.py
 	$(BIN)/python benchmarks/step_time.py
-	$(BIN)/python benchmarks/ngram_match.py
+	$(BIN)/python benchmarks/ngram.py
+	$(BIN)/fairdraft bench run humaneval gsm8k mt_bench --k 4 --concurrency 8 \
+		--out benchmarks/results/bench.json
+	$(BIN)/fairdraft demo --svg docs/demo.svg
 	$(MAKE) tables
 
 tables: $(READY)

@@ -194,6 +194,7 @@ def main() -> None:
         "dtype": "float32",
         "rows": rows,
     }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=1) + "\n")
 
 

@@ -107,6 +107,7 @@ def main() -> None:
         "samples_us": {str(c): t for c, t in cost.items()},
         "match": rows,
     }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=1) + "\n")
 
 

@@ -110,6 +110,7 @@ def main() -> None:
         "median_ms": medians,
         "samples_ms": samples,
     }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=1) + "\n")
 
 

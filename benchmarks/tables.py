@@ -61,21 +61,20 @@ def summary() -> str:
             ratio = ratios.get(f"{method}, {streams} streams: fairdraft / {peer}")
             cells.append(f"{ratio:.2f}×" if ratio else "–")
         rows.append([label, *cells])
-    header = [
-        "tokens/s",
-        "fairdraft",
-        "vLLM",
-        "transformers",
-        "against vLLM",
-        "against transformers",
-    ]
-    settings = load("peers")["settings"]
-    hardware = load("peers")["hardware"]
-    return (
-        markdown(header, rows)
-        + f"\n\nSmolLM2-135M, {settings['dtype']}, {len(settings['prompt_tokens'])} humaneval prompts, "
-        f"{settings['max_tokens']} new tokens each, greedy; medians of {settings['rounds']} interleaved rounds on "
-        f"{hardware['cores']} cores of an {hardware['cpu']}."
+    header = ["tokens/s", "fairdraft", "vLLM", "transformers", "/ vLLM", "/ transformers"]
+    settings, hardware = load("peers")["settings"], load("peers")["hardware"]
+    versions = {
+        name: number for each in load("peers")["versions"].values() for name, number in each.items()
+    }
+    listed = ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
+    return "\n\n".join(
+        [
+            markdown(header, rows),
+            f"SmolLM2-135M, {settings['dtype']}, {len(settings['prompt_tokens'])} humaneval prompts, "
+            f"{settings['max_tokens']} new tokens each, greedy; medians of {settings['rounds']} "
+            f"interleaved rounds on {hardware['cores']} cores ({hardware['cpu']}), "
+            f"{load('peers')['created'][:10]}. {listed}.",
+        ]
     )
 
 
@@ -155,11 +154,8 @@ def ngram() -> str:
     cost = ", ".join(f"{int(c):,} tokens: {t:.1f} µs" for c, t in report["proposal_us"].items())
     found = {(r["dataset"], r["k"], r["match"]): r["tokens_per_step"] for r in report["match"]}
     rows = [
-        [
-            f"{dataset}, k = {k}",
-            *(f"{found[dataset, k, match]:.3f}" for match in ("latest", "earliest")),
-        ]
-        for dataset, k, match in found
+        [f"{dataset}, k = {k}", f"{latest:.3f}", f"{found[dataset, k, 'earliest']:.3f}"]
+        for (dataset, k, match), latest in found.items()
         if match == "latest"
     ]
     return (
@@ -170,22 +166,41 @@ def ngram() -> str:
     )
 
 
-def overhead() -> str:
+def bench() -> str:
     report = load("bench")
     rows = []
     for cell in report["cells"]:
-        if cell["concurrency"] == 8:
-            rows.append(
-                [
-                    f"{cell['dataset']}, {cell['method']}, k = {cell['k']}",
-                    f"{cell['tokens_per_second']:.1f}",
-                    f"{cell['overhead']:.1%}",
-                ]
-            )
-    return markdown(["eight streams", "tokens/s", "outside the model's run"], rows)
+        counters = cell["counters"]
+        rows.append(
+            [
+                f"{cell['dataset']}, {cell['method']}, k = {cell['k']}",
+                str(cell["concurrency"]),
+                f"{cell['tokens_per_second']:.1f}",
+                f"{cell['speedup']:.2f}×",
+                f"{counters['mean_acceptance_length']:.2f}",
+                f"{counters['tokens_per_step']:.2f}",
+                f"{cell['times']['overhead']:.1%}",
+            ]
+        )
+    header = [
+        "bfloat16",
+        "streams",
+        "tokens/s",
+        "speedup",
+        "mean acceptance length",
+        "tokens per step",
+        "outside the run",
+    ]
+    return markdown(header, rows) + "\n\n" + machine(report["environment"])
 
 
-TABLES = {"summary": summary, "steps": steps, "identity": identity, "ngram": ngram}
+TABLES = {
+    "summary": summary,
+    "steps": steps,
+    "bench": bench,
+    "identity": identity,
+    "ngram": ngram,
+}
 
 
 def main() -> None:

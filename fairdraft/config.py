@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -25,13 +24,21 @@ def require_int(name: str, value: object, least: int, remedy: str) -> None:
     )
 
 
+def require_bool(name: str, value: object) -> None:
+    """Raise `ConfigError` unless `value` is True or False."""
+    require(isinstance(value, bool), f"{name} is {value!r}, but must be True or False")
+
+
 def require_number(name: str, value: object, low: float, high: float, remedy: str) -> None:
-    """Raise `ConfigError` unless `low <= value <= high` and `value` is finite."""
+    """Raise `ConfigError` unless `low <= value <= high`; NaN is not."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     require(
-        number and math.isfinite(value) and low <= value <= high,  # type: ignore[arg-type,operator]
+        number and low <= value <= high,  # type: ignore[operator]
         f"{name} is {value!r}, but must be a number from {low:g} to {high:g}: {remedy}",
     )
+
+
+MIN_TEMPERATURE = 0.01
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ class SamplingParams:
 
     Args:
         n: completions per prompt; n requests that share the prompt's KV blocks.
-        temperature: 0 is greedy; the logits are divided by it otherwise.
+        temperature: 0 is greedy; the logits are divided by it otherwise. Above 0 it is raised to
+            at least 0.01, as in vLLM.
         top_k: keep the k most likely tokens, ties with the k-th included; 0 or -1 keeps all.
         top_p: keep the fewest most likely tokens whose mass reaches top_p; in (0, 1].
         min_p: keep tokens at least min_p times as likely as the likeliest; in [0, 1].
@@ -79,11 +87,11 @@ class SamplingParams:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     logit_bias: Mapping[int, float] | None = None
-    bad_words: tuple[str, ...] | list[str] = ()
+    bad_words: Sequence[str] | None = ()
     min_tokens: int = 0
     max_tokens: int | None = 16
-    stop: str | tuple[str, ...] | list[str] = ()
-    stop_token_ids: tuple[int, ...] | list[int] = ()
+    stop: str | Sequence[str] | None = ()
+    stop_token_ids: Sequence[int] | None = ()
     ignore_eos: bool = False
     logprobs: int | None = None
     include_stop_str_in_output: bool = False
@@ -92,6 +100,8 @@ class SamplingParams:
     def __post_init__(self) -> None:
         require_int("n", self.n, 1, "ask for at least one completion")
         require_number("temperature", self.temperature, 0, 1e4, "0 is greedy, 1 leaves the law")
+        if 0 < self.temperature < MIN_TEMPERATURE:  # logits over less than this overflow
+            object.__setattr__(self, "temperature", MIN_TEMPERATURE)
         require_int("top_k", self.top_k, -1, "0 or -1 keeps every token")
         require_number("top_p", self.top_p, 0, 1, "1 keeps every token")
         require(self.top_p > 0, f"top_p is {self.top_p!r}, but must be above 0: 1 keeps all")
@@ -101,9 +111,15 @@ class SamplingParams:
         require_number("repetition_penalty", self.repetition_penalty, 1e-6, 1e6, "1 is off")
         for name in ("presence_penalty", "frequency_penalty"):
             require_number(name, getattr(self, name), -1e3, 1e3, "0 is off")
-        for token, bias in (self.logit_bias or {}).items():
-            require_int("a key of logit_bias", token, 0, "keys are token ids")
-            require_number(f"logit_bias[{token}]", bias, -1e6, 1e6, "use -100 to all but forbid")
+        if self.logit_bias is not None:
+            require(
+                isinstance(self.logit_bias, Mapping),
+                f"logit_bias is {self.logit_bias!r}, but must map token ids to numbers",
+            )
+            object.__setattr__(self, "logit_bias", dict(self.logit_bias))
+            for token, bias in self.logit_bias.items():
+                require_int("a key of logit_bias", token, 0, "keys are token ids")
+                require_number(f"logit_bias[{token}]", bias, -1e6, 1e6, "-100 all but forbids")
         require_int("min_tokens", self.min_tokens, 0, "0 is off")
         if self.max_tokens is not None:
             require_int("max_tokens", self.max_tokens, 1, "or None for no limit of its own")
@@ -114,17 +130,24 @@ class SamplingParams:
             )
         if self.logprobs is not None:
             require_int("logprobs", self.logprobs, 0, "or None for no log-probabilities")
-        for token in self.stop_token_ids:
+        for name in ("stop", "bad_words", "stop_token_ids"):
+            value = getattr(self, name)
+            entries = [value] if isinstance(value, str) else value or ()
+            require(
+                isinstance(entries, Iterable),
+                f"{name} is {value!r}, but must be a list: leave it out for none",
+            )
+            object.__setattr__(self, name, tuple(entries))
+        for token in self.stop_token_ids or ():
             require_int("an entry of stop_token_ids", token, 0, "entries are token ids")
         for name in ("stop", "bad_words"):
-            words = getattr(self, name)
-            words = (words,) if isinstance(words, str) else tuple(words)
             require(
-                all(isinstance(word, str) and word for word in words),
+                all(isinstance(word, str) and word for word in getattr(self, name)),
                 f"{name} is {getattr(self, name)!r}, but must hold non-empty strings: "
                 "leave empty ones out",
             )
-            object.__setattr__(self, name, words)
+        for name in ("ignore_eos", "include_stop_str_in_output", "skip_special_tokens"):
+            require_bool(name, getattr(self, name))
 
     @property
     def greedy(self) -> bool:
@@ -134,7 +157,7 @@ class SamplingParams:
     @property
     def stop_strings(self) -> tuple[str, ...]:
         """`stop` as a tuple, whatever form it was given in."""
-        return tuple(self.stop)
+        return tuple(self.stop or ())
 
 
 class SpeculativeConfig:
@@ -167,6 +190,10 @@ class SpeculativeConfig:
             1,
             "to turn speculation off, leave speculative_config out",
         )
+        require(
+            model is None or isinstance(model, str),
+            f"model is {model!r}, but must be a checkpoint's name, or None",
+        )
         self.method = method
         self.num_speculative_tokens = num_speculative_tokens
         self.model = model
@@ -184,8 +211,12 @@ class SpeculativeConfig:
         )
         require(
             "method" in config,
-            f"speculative_config has the keys {sorted(config)}, but lacks 'method': "
+            f"speculative_config has the keys {list(config)}, but lacks 'method': "
             'name a proposer, such as "ngram"',
+        )
+        require(
+            all(isinstance(key, str) for key in config),
+            f"speculative_config has the keys {list(config)}, but keys must be strings",
         )
         return cls(**dict(config))
 
@@ -256,6 +287,14 @@ class EngineConfig:
             self.max_num_batched_tokens,
             self.max_num_seqs,
             f"every one of max_num_seqs={self.max_num_seqs} requests needs a token a step",
+        )
+        require_bool("enable_prefix_caching", self.enable_prefix_caching)
+        require(
+            isinstance(self.device, str),
+            f"device is {self.device!r}, but must be auto, cpu, cuda or cuda:N",
+        )
+        object.__setattr__(
+            self, "speculative_config", SpeculativeConfig.of(self.speculative_config)
         )
         for name in ("max_model_len", "num_gpu_blocks_override", "kv_cache_memory_bytes"):
             if getattr(self, name) is not None:

@@ -26,6 +26,7 @@ class Draft:
         """The first `length` tokens; any beginning of a draft is a draft."""
         if length >= len(self):
             return self
+        length = max(length, 0)
         probs = None if self.probs is None else self.probs[:length]
         return Draft(self.token_ids[:length], probs)
 

@@ -15,7 +15,7 @@ from fairdraft.errors import ConfigError, RequestError
 from fairdraft.models import ModelRunner, load_checkpoint
 from fairdraft.outputs import CompletionOutput, RequestOutput, StreamEvent
 from fairdraft.proposers import build_proposer
-from fairdraft.sampling.noise import derive_seed
+from fairdraft.sampling.noise import Purpose, derive_seed
 from fairdraft.telemetry import SpecCounters, StepTimes, StepTrace
 
 Prompt = str | Mapping[str, Any] | Sequence[int]
@@ -191,7 +191,7 @@ class LLM:
             request_id = str(number) if params.n == 1 else f"{number}-{i}"
             seed = params.seed
             if seed is not None and params.n > 1:
-                seed = derive_seed(seed, i)
+                seed = derive_seed(seed, Purpose.COMPLETION, i)
             request = self.engine.add_request(token_ids, params, request_id, seed)
             output.outputs.append(CompletionOutput(i, spec=request.counters))
             owners[request_id] = (output, output.outputs[-1])

@@ -103,7 +103,7 @@ class Request:
     def stop_token_ids(self) -> frozenset[int]:
         """Every token that ends the request, EOS included unless it is ignored."""
         eos = frozenset() if self.params.ignore_eos else self.eos_token_ids
-        return eos | frozenset(self.params.stop_token_ids)
+        return eos | frozenset(self.params.stop_token_ids or ())
 
     def append(self, token_id: int, max_model_len: int) -> bool:
         """Add one accepted token and settle whether the request ends with it.
@@ -116,7 +116,8 @@ class Request:
         limit = self.params.max_tokens
         if self.num_output_tokens >= self.params.min_tokens and token_id in self.stop_token_ids:
             self.finish_reason = "stop"
-            self.stop_reason = token_id if token_id not in self.eos_token_ids else None
+            natural = token_id in self.eos_token_ids and not self.params.ignore_eos
+            self.stop_reason = None if natural else token_id
         elif self.num_tokens >= max_model_len or (
             limit is not None and self.num_output_tokens >= limit
         ):

@@ -110,9 +110,6 @@ def test_ignored_eos_leaves_stop_tokens_alone() -> None:
     assert end_of(request_of(ignore_eos=True, stop_token_ids=[STOP]), [EOS, STOP]) == 2
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="stop_reason is None, as if it had ended at EOS"
-)
 def test_eos_that_is_ignored_but_asked_for_as_a_stop_token_is_named() -> None:
     request = request_of(ignore_eos=True, stop_token_ids=[EOS])
     assert end_of(request, [EOS]) == 1

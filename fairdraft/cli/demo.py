@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
@@ -131,6 +132,9 @@ def demo(
     rounds: Annotated[int, typer.Option(help="Timed runs of each; medians are shown.")] = 3,
     dtype: Dtype = "bfloat16",
     device: Device = "auto",
+    svg: Annotated[
+        Path | None, typer.Option(help="Also save what the terminal shows as a picture.")
+    ] = None,
 ) -> None:
     """Write two texts with speculation off and on, side by side, and say what it is worth.
 
@@ -141,7 +145,7 @@ def demo(
     require(method != NO_SPECULATION, "--method is 'none': the demo needs a proposer, try ngram")
     config = speculative_config(method, num_speculative_tokens, speculative_json)
     params = SamplingParams(temperature=0, max_tokens=max_tokens)
-    console = Console()
+    console = Console(record=svg is not None)
     off = load_llm(model, dtype=dtype, device=device)
     on = load_llm(model, dtype=dtype, device=device, speculative_config=config)
     results = []
@@ -150,6 +154,8 @@ def demo(
         show_texts(console, prompt, results[-1])
     console.print(figures(results))
     console.print(f"{TERMS}\n\n{advice(results)}", soft_wrap=True, highlight=False)
+    if svg is not None:
+        console.save_svg(str(svg), title="fairdraft demo")
 
 
 def compare(

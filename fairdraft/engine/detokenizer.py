@@ -30,7 +30,8 @@ class Detokenizer:
                 f"{type(tokenizer).__name__} has no fast version, which streaming needs: save one "
                 "with tokenizer.json beside the checkpoint"
             )
-        self._stream = DecodeStream(skip_special_tokens=params.skip_special_tokens)
+        self._skip_special = params.skip_special_tokens
+        self._stream = DecodeStream(skip_special_tokens=self._skip_special)
         self._stop = params.stop_strings
         self._keep_stop = params.include_stop_str_in_output
         self._held = max((len(word) - 1 for word in self._stop), default=0)
@@ -48,7 +49,8 @@ class Detokenizer:
             until it is settled or the request ends.
         """
         for i, token in enumerate(tokens):
-            piece = self._stream.step(self._backend, token) or ""
+            last = request.finish_reason is not None and i + 1 == len(tokens)
+            piece = self._piece(token, request, last)
             before = len(self.text)
             self.text += piece
             counted = request.num_output_tokens - len(tokens) + i + 1
@@ -62,6 +64,21 @@ class Detokenizer:
             ready = max(self._shown, ready - self._held)
         shown, self._shown = self.text[self._shown : ready], ready
         return shown
+
+    def _piece(self, token: int, request: Request, last: bool) -> str:
+        """Text that a token adds; half a character waits for its other half."""
+        try:
+            piece = self._stream.step(self._backend, token) or ""
+        except Exception:  # tokenizers raises a bare one where byte tokens form no character
+            self._stream = DecodeStream(skip_special_tokens=self._skip_special)
+            piece = self._stream.step(self._backend, token) or ""
+        if last:
+            whole = self._backend.decode(
+                request.output_token_ids, skip_special_tokens=self._skip_special
+            )
+            if whole.startswith(self.text + piece):  # what still waited, as broken as it is
+                piece = whole[len(self.text) :]
+        return piece
 
     def _find_stop(self, before: int) -> tuple[int, str] | None:
         """The earliest stop string that the newest text completes: (where, which)."""

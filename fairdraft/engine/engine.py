@@ -166,6 +166,12 @@ class Engine:
                     f"token id {token} is outside the vocabulary of {self.runner.vocab_size}: "
                     "encode the prompt with the model's own tokenizer"
                 )
+        for token in (*(params.logit_bias or {}), *(params.stop_token_ids or ())):
+            if token >= self.runner.vocab_size:
+                raise RequestError(
+                    f"token id {token} in logit_bias or stop_token_ids is outside the vocabulary "
+                    f"of {self.runner.vocab_size}: leave it out"
+                )
         if self.tokenizer is None and (params.stop_strings or params.bad_words):
             raise RequestError("stop and bad_words need a tokenizer: use token ids instead")
         if seed is None:
@@ -174,7 +180,7 @@ class Engine:
             request_id,
             tuple(prompt_token_ids),
             params,
-            derive_seed(self.config.seed, number) if seed is None else seed,
+            derive_seed(self.config.seed, Purpose.REQUEST, number) if seed is None else seed,
             self.eos_token_ids,
             self._encode_bad_words(params),
         )
@@ -186,7 +192,7 @@ class Engine:
 
     def _encode_bad_words(self, params: SamplingParams) -> tuple[tuple[int, ...], ...]:
         """Each bad word's tokens, at the start of a text and after a space."""
-        forms = {form for word in params.bad_words for form in (word, f" {word.lstrip()}")}
+        forms = {form for word in params.bad_words or () for form in (word, f" {word.lstrip()}")}
         encoded = (self.tokenizer.encode(form, add_special_tokens=False) for form in sorted(forms))
         return tuple(tuple(tokens) for tokens in encoded if tokens)
 
@@ -296,10 +302,10 @@ class Engine:
             if verdict is None:
                 continue
             request = entry.request
-            for counters in (self.counters, request.counters):
-                counters.record(len(entry.draft), verdict.num_accepted, len(tokens))
             detokenizer = self._detokenizers.get(request.request_id)
             text = detokenizer.add(request, tokens) if detokenizer else ""
+            for counters in (self.counters, request.counters):
+                counters.record(len(entry.draft), verdict.num_accepted, len(tokens))
             count = request.params.logprobs
             outputs.append(
                 StepOutput(
@@ -335,9 +341,12 @@ class Engine:
             kept.extend(range(batch.cu_rows[i], batch.cu_rows[i] + count))
             cu_rows.append(len(kept))
             token_ids.extend(entry.token_ids[:count])
-            following = entry.request.token_ids[entry.start + 1 : end + 1]
+            following = entry.token_ids[1:count]
             next_token_ids.extend(following)
-            next_token_ids.extend([-1] * (count - len(following)))  # cut by a stop condition
+            if count:
+                known = entry.request.token_ids
+                newest = verdict.token if verdict else known[end]
+                next_token_ids.append(newest)
             positions.extend(range(entry.start, end))
             slots.extend(kv.slots(entry.request, entry.start, end))
         hidden = {layer: state[kept] for layer, state in output.hidden.items()}

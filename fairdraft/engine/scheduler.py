@@ -25,26 +25,22 @@ class ScheduledRequest:
     Args:
         request: whose tokens run.
         start: tokens computed before the step; the first row's index.
-        num_new_tokens: rows that run.
+        token_ids: of the rows that run.
         draft: the draft tokens among them, already trimmed; they are the last rows.
+        num_logit_rows: rows whose logits are wanted: none in the middle of a prompt, else the last
+            1 + len(draft).
     """
 
     request: Request
     start: int
-    num_new_tokens: int
+    token_ids: tuple[int, ...]
     draft: Draft
+    num_logit_rows: int
 
     @property
-    def num_logit_rows(self) -> int:
-        """Rows whose logits are wanted: none in the middle of a prompt, else 1 + draft."""
-        ends = self.start + self.num_new_tokens == self.request.num_tokens + len(self.draft)
-        return 1 + len(self.draft) if ends else 0
-
-    @property
-    def token_ids(self) -> list[int]:
-        """The rows' tokens."""
-        known = self.request.token_ids[self.start : self.start + self.num_new_tokens]
-        return known + list(self.draft.token_ids)
+    def num_new_tokens(self) -> int:
+        """Rows that run."""
+        return len(self.token_ids)
 
 
 class Scheduler:
@@ -153,7 +149,15 @@ class Scheduler:
         start = request.num_computed_tokens
         request.draft = request.draft.trimmed(max(start + num_new_tokens - request.num_tokens, 0))
         request.num_computed_tokens += num_new_tokens
-        return ScheduledRequest(request, start, num_new_tokens, request.draft)
+        known = request.token_ids[start : request.num_computed_tokens]
+        ends = request.num_computed_tokens == request.num_tokens_with_spec
+        return ScheduledRequest(
+            request,
+            start,
+            (*known, *request.draft.token_ids),
+            request.draft,
+            1 + len(request.draft) if ends else 0,
+        )
 
     def _preempt(self, request: Request) -> None:
         """Give all blocks back; the request computes its tokens again when its turn comes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from fairdraft.errors import IntegrityError
@@ -73,7 +74,7 @@ class KVManager:
             request.block_table.append(block)
             request.block_hashes.append(parent)
         request.num_computed_tokens = len(request.block_table) * self.block_size
-        request.num_cached_tokens = request.num_computed_tokens
+        request.num_cached_tokens = min(request.num_computed_tokens, request.num_prompt_tokens)
 
     def publish(self, request: Request) -> None:
         """Offer for reuse the full blocks whose tokens are all accepted and computed.
@@ -111,10 +112,8 @@ class KVManager:
         """
         requests = list(requests)
         self.pool.check_integrity(request.block_table for request in requests)
-        written = [
-            block
-            for request in requests
-            for block in request.block_table[request.num_computed_tokens // self.block_size :]
-        ]
-        if len(written) != len(set(written)):
-            raise IntegrityError("two requests write to one block")
+        holders = Counter(block for request in requests for block in request.block_table)
+        for request in requests:
+            for block in request.block_table[request.num_computed_tokens // self.block_size :]:
+                if holders[block] > 1:
+                    raise IntegrityError(f"block {block} is written by one request, held by two")

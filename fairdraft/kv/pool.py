@@ -82,6 +82,9 @@ class BlockPool:
             IntegrityError: a block leaked, was freed while in use, or the prefix index is torn.
         """
         held = Counter(block for table in block_tables for block in table)
+        for block in held:
+            if not 0 <= block < self.num_blocks:
+                raise IntegrityError(f"a block table holds {block}, which the pool does not have")
         for block, count in enumerate(self._references):
             if count != held[block]:
                 raise IntegrityError(

@@ -30,13 +30,27 @@ def build_proposer(config: SpeculativeConfig) -> Proposer:
             f"method {config.method!r} is unknown: installed are {', '.join(methods)}; a "
             f'third-party one registers itself in the entry-point group "{GROUP}"'
         )
-    proposer_class = methods[config.method].load()
+    try:
+        proposer_class = methods[config.method].load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"method {config.method!r} is registered as {methods[config.method].value!r}, but that "
+            f"cannot be imported ({error}): install its package again"
+        ) from error
     options = dict(config.options)
     if config.model is not None:
         options["model"] = config.model
-    takes = list(inspect.signature(proposer_class).parameters)[1:]
+    parameters = list(inspect.signature(proposer_class).parameters.values())[1:]
+    takes = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+    anything = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    for parameter in parameters:
+        named = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        if named and parameter.default is parameter.empty and parameter.name not in options:
+            raise ConfigError(
+                f"method {config.method!r} needs the key {parameter.name!r} in speculative_config"
+            )
     for name in options:
-        if name not in takes:
+        if name not in takes and not anything:
             listed = ", ".join(takes) or "no keys of its own"
             raise ConfigError(
                 f"unknown key {name!r} for method {config.method!r}: besides method and "

@@ -18,11 +18,12 @@ from fairdraft.request import Request
 _TOP_P_SHORTLIST = 256  # tokens sorted first; the whole vocabulary only if their mass falls short
 
 
-def needs_history(params: SamplingParams) -> bool:
+def needs_history(request: Request) -> bool:
     """Whether the logits of a row change before temperature: penalties, biases and bans."""
+    params = request.params
     return bool(
         params.logit_bias
-        or params.bad_words
+        or request.bad_words_token_ids
         or params.min_tokens
         or params.repetition_penalty != 1
         or params.presence_penalty
@@ -70,7 +71,7 @@ def banned_tokens(request: Request, output: Sequence[int]) -> list[int]:
         banned.extend(request.stop_token_ids | request.eos_token_ids)
     for word in request.bad_words_token_ids:
         *head, last = word
-        if len(output) >= len(head) and list(output[len(output) - len(head) :]) == head:
+        if list(output[len(output) - len(head) :]) == head:
             banned.append(last)
     return banned
 

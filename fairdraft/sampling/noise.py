@@ -18,7 +18,8 @@ class Purpose(IntEnum):
     DRAFT = 1  # a token from the drafter's law; where = (round start, index)
     ACCEPT = 2  # whether a draft token stands; where = (round start, index)
     RECOVER = 3  # the token after a rejection; where = (round start, index)
-    SEED = 4  # the seed of the i-th of n completions, or of the i-th request; where = (i,)
+    REQUEST = 4  # the seed of the i-th request that brings none; where = (i,)
+    COMPLETION = 5  # the seed of the i-th of n completions; where = (i,)
 
 
 def _bits(seed: int, purpose: Purpose, where: tuple[int, ...]) -> int:
@@ -38,6 +39,6 @@ def uniform(seed: int, purpose: Purpose, *where: int) -> float:
     return (_bits(seed, purpose, where) >> 11) * 2.0**-53
 
 
-def derive_seed(seed: int, index: int) -> int:
-    """The seed of the `index`-th completion or request under `seed`."""
-    return _bits(seed, Purpose.SEED, (index,))
+def derive_seed(seed: int, purpose: Purpose, index: int) -> int:
+    """The seed of the `index`-th request or completion under `seed`."""
+    return _bits(seed, purpose, (index,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fairdraft.errors import RequestError
 from fairdraft.request import Request
 from fairdraft.sampling.filters import adjust, needs_history, probabilities
 from fairdraft.sampling.noise import Purpose, uniform
@@ -16,9 +17,17 @@ def draw(law: Tensor, u: float) -> int:
     Args:
         law: [V], non-negative, with a positive sum; need not be normalised.
         u: in [0, 1).
+
+    Raises:
+        RequestError: every token is forbidden, or the logits are no numbers.
     """
     support = law.nonzero().squeeze(1)
     edges = law[support].double().cumsum(0)
+    if not support.numel() or not bool(edges[-1].isfinite()):
+        raise RequestError(
+            "no token can be sampled: logit_bias, bad_words or min_tokens forbid all of them; "
+            "allow at least one"
+        )
     place = torch.searchsorted(edges, u * edges[-1], right=True)
     return int(support[place.clamp(max=support.numel() - 1)])
 
@@ -47,7 +56,7 @@ class TargetRows:
         self.draft_token_ids = draft_token_ids
         self.logits = logits
         self.argmax = argmax
-        self._adjusts = needs_history(request.params)
+        self._adjusts = needs_history(request)
 
     def __len__(self) -> int:
         return len(self.argmax)

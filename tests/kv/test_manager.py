@@ -288,9 +288,6 @@ def test_two_writers_of_one_block_are_noticed() -> None:
         kv.check_integrity([first, second])
 
 
-@pytest.mark.xfail(
-    strict=True, raises=pytest.fail.Exception, reason="only writers are compared with writers"
-)
 def test_a_writer_in_another_requests_past_is_noticed() -> None:
     kv = KVManager(4, 4, True)
     reader, writer = request_of([1] * 9, "a"), request_of([2] * 3, "b")

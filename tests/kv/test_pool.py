@@ -158,9 +158,6 @@ def test_a_block_in_two_tables_with_one_reference_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("stranger", [-1, 3, 99])
-@pytest.mark.xfail(
-    strict=True, raises=pytest.fail.Exception, reason="ids outside the pool are not looked at"
-)
 def test_a_block_that_the_pool_does_not_have_is_noticed(stranger: int) -> None:
     with pytest.raises(IntegrityError):
         BlockPool(3).check_integrity([[stranger]])

@@ -115,9 +115,6 @@ def test_what_is_no_proposer_is_refused(install: Install) -> None:
         constant()
 
 
-@pytest.mark.xfail(
-    strict=True, raises=ConfigError, reason="keys of a class that takes **options are refused"
-)
 def test_a_method_may_take_any_keys(install: Install) -> None:
     code = HEAD + (
         "class Open(Proposer):\n"
@@ -131,7 +128,6 @@ def test_a_method_may_take_any_keys(install: Install) -> None:
     assert constant(token=7).options == {"token": 7}  # type: ignore[attr-defined]
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="escapes as it is")
 def test_a_key_that_is_missing_is_named(install: Install) -> None:
     install("third_party_drafts:Constant", CONSTANT.replace("token=0", "token"))
     with pytest.raises(ConfigError, match="token"):
@@ -145,7 +141,6 @@ def test_a_key_that_is_missing_is_named(install: Install) -> None:
         ("third_party_drafts:Renamed", CONSTANT),
     ],
 )
-@pytest.mark.xfail(strict=True, raises=(ImportError, AttributeError), reason="escapes as it is")
 def test_a_method_that_cannot_be_loaded_is_named(
     install: Install, entry_point: str, code: str
 ) -> None:

@@ -31,7 +31,7 @@ def test_another_process_draws_the_same() -> None:
     """Not Python's own hash, which every process salts anew."""
     code = (
         "from fairdraft.sampling.noise import *;"
-        "print(repr(uniform(5, Purpose.ACCEPT, 12, 3)), derive_seed(5, 1))"
+        "print(repr(uniform(5, Purpose.ACCEPT, 12, 3)), derive_seed(5, Purpose.COMPLETION, 1))"
     )
     for salt in ("1", "2"):
         answer = subprocess.run(
@@ -41,7 +41,8 @@ def test_another_process_draws_the_same() -> None:
             text=True,
             check=True,
         ).stdout
-        assert answer.split() == [repr(uniform(5, Purpose.ACCEPT, 12, 3)), str(derive_seed(5, 1))]
+        here = [uniform(5, Purpose.ACCEPT, 12, 3), derive_seed(5, Purpose.COMPLETION, 1)]
+        assert answer.split() == [repr(value) for value in here]
 
 
 def test_no_two_keys_meet() -> None:
@@ -61,7 +62,7 @@ def test_draws_lie_in_the_half_open_unit_interval() -> None:
 STREAMS: dict[str, Stream] = {
     **{f"positions, {p.name}": lambda i, p=p: uniform(3, p, i) for p in Purpose},
     "seeds": lambda i: uniform(i, Purpose.TARGET, 10),
-    "derived seeds": lambda i: uniform(derive_seed(0, i), Purpose.TARGET, 10),
+    "derived seeds": lambda i: uniform(derive_seed(0, Purpose.COMPLETION, i), Purpose.TARGET, 10),
     "rounds": lambda i: uniform(3, Purpose.ACCEPT, i, 1),
     "indices": lambda i: uniform(3, Purpose.ACCEPT, 17, i),
 }
@@ -103,12 +104,12 @@ PAIRS: dict[str, tuple[Stream, Stream]] = {
         lambda i: uniform(3, Purpose.ACCEPT, i + 1, 0),
     ),
     "two completions": (
-        lambda i: uniform(derive_seed(9, 0), Purpose.TARGET, i),
-        lambda i: uniform(derive_seed(9, 1), Purpose.TARGET, i),
+        lambda i: uniform(derive_seed(9, Purpose.COMPLETION, 0), Purpose.TARGET, i),
+        lambda i: uniform(derive_seed(9, Purpose.COMPLETION, 1), Purpose.TARGET, i),
     ),
     "a request and its first completion": (
         lambda i: uniform(9, Purpose.TARGET, i),
-        lambda i: uniform(derive_seed(9, 0), Purpose.TARGET, i),
+        lambda i: uniform(derive_seed(9, Purpose.COMPLETION, 0), Purpose.TARGET, i),
     ),
 }
 
@@ -121,7 +122,7 @@ def test_independent(name: str) -> None:
 
 
 def test_derived_seeds_differ_and_fit_64_bits() -> None:
-    seeds = [derive_seed(s, i) for s in (0, 1, 2**64 - 1) for i in range(200)]
+    seeds = [derive_seed(s, Purpose.COMPLETION, i) for s in (0, 1, 2**64 - 1) for i in range(200)]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**64 for seed in seeds)
     assert max(seeds) > 2**63
