@@ -74,19 +74,23 @@ def generate(llm: LLM, prompts: Texts, params: list[SamplingParams]) -> dict[str
 
 
 def transformers_texts(model: str, prompts: Texts) -> Texts:
-    reference = load_checkpoint(model, "float32", "cpu").model
-    texts = []
-    for prompt in prompts:
-        ids = torch.tensor([prompt])
-        out = reference.generate(
+    """Ten at a time, padded on the left, each row masked to its own prompt."""
+    checkpoint = load_checkpoint(model, "float32", "cpu")
+    texts: Texts = []
+    for start in range(0, len(prompts), 10):
+        group = prompts[start : start + 10]
+        width = max(len(prompt) for prompt in group)
+        ids = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in group])
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in group])
+        out = checkpoint.model.generate(
             ids,
-            attention_mask=torch.ones_like(ids),
+            attention_mask=mask,
             max_new_tokens=NUM_TOKENS,
             min_new_tokens=NUM_TOKENS,
             do_sample=False,
             eos_token_id=None,
         )
-        texts.append(out[0, len(prompt) :].tolist())
+        texts.extend(out[:, width:].tolist())
     return texts
 
 

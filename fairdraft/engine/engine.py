@@ -244,7 +244,7 @@ class Engine:
         """Tell the proposer of requests that begin, or begin again after a preemption."""
         if self.proposer is not None:
             for entry in step:
-                if entry.start == entry.request.num_cached_tokens:
+                if entry.begins:
                     self.proposer.start(entry.request)
 
     def _flat_batch(self, step: Sequence[ScheduledRequest]) -> FlatBatch:

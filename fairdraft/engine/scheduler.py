@@ -27,6 +27,7 @@ class ScheduledRequest:
         start: tokens computed before the step; the first row's index.
         token_ids: of the rows that run.
         draft: the draft tokens among them, already trimmed; they are the last rows.
+        begins: whether it just left the queue, for the first time or after a preemption.
         num_logit_rows: rows whose logits are wanted: none in the middle of a prompt, else the last
             1 + len(draft).
     """
@@ -35,6 +36,7 @@ class ScheduledRequest:
     start: int
     token_ids: tuple[int, ...]
     draft: Draft
+    begins: bool
     num_logit_rows: int
 
     @property
@@ -121,7 +123,7 @@ class Scheduler:
                 preempted = True
                 self._preempt(self.running[-1])  # the youngest; perhaps this very request
                 continue
-            step.append(self._start(request, granted))
+            step.append(self._start(request, granted, begins=False))
             budget -= granted
             i += 1
         while self.waiting and len(self.running) < self.max_num_seqs and budget and not preempted:
@@ -133,7 +135,7 @@ class Scheduler:
                 break
             self.running.append(self.waiting.popleft())
             request.status = Status.RUNNING
-            step.append(self._start(request, granted))
+            step.append(self._start(request, granted, begins=True))
             budget -= granted
         return step
 
@@ -145,7 +147,7 @@ class Scheduler:
         slots = self.kv.grow(request, start + needed, start + wanted, self.num_lookahead_tokens)
         return max(slots - start, 0)
 
-    def _start(self, request: Request, num_new_tokens: int) -> ScheduledRequest:
+    def _start(self, request: Request, num_new_tokens: int, begins: bool) -> ScheduledRequest:
         start = request.num_computed_tokens
         request.draft = request.draft.trimmed(max(start + num_new_tokens - request.num_tokens, 0))
         request.num_computed_tokens += num_new_tokens
@@ -156,6 +158,7 @@ class Scheduler:
             start,
             (*known, *request.draft.token_ids),
             request.draft,
+            begins,
             1 + len(request.draft) if ends else 0,
         )
 

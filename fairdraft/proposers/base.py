@@ -79,7 +79,10 @@ class Proposer(ABC):
         """Meet the target's runner once, before the first request: borrow what is shared."""
 
     def start(self, request: Request) -> None:
-        """A request begins to run; again after each preemption, with its KV gone."""
+        """A request begins to run; again after each preemption, with its KV gone.
+
+        Tokens before the first position that `observe` then shows were found in the prefix cache.
+        """
 
     def observe(self, rows: Rows) -> None:
         """See what stands after a step. Called every step, whether or not drafts are wanted."""

@@ -42,17 +42,18 @@ class Witness(ToyProposer):
 
     def start(self, request: Request) -> None:
         self.live[request.request_id] = request
-        self.seen[request.request_id] = request.token_ids[: request.num_cached_tokens]
+        self.seen.pop(request.request_id, None)
 
     def observe(self, rows: Rows) -> None:
         for i, request_id in enumerate(rows.request_ids):
             span = slice(rows.cu_rows[i], rows.cu_rows[i + 1])
-            seen = self.seen[request_id]
+            text = self.live[request_id].token_ids
+            first = rows.positions[rows.cu_rows[i]]
+            seen = self.seen.setdefault(request_id, text[:first])
             assert list(rows.positions[span]) == list(
                 range(len(seen), len(seen) + len(rows.token_ids[span]))
             )
             seen.extend(rows.token_ids[span])
-            text = self.live[request_id].token_ids
             assert seen == text[: len(seen)], "a proposer saw a rejected token"
             following = text[len(seen) : len(seen) + 1]
             assert list(rows.next_token_ids[span])[-1:] == following
@@ -199,7 +200,6 @@ def prefix_hit_that_covers_the_last_token(patch: pytest.MonkeyPatch) -> None:
         reuse(self, request)
         if request.num_computed_tokens:
             request.num_computed_tokens += 1
-            request.num_cached_tokens += 1
 
     patch.setattr(KVManager, "reuse_prefix", faulty)
 
