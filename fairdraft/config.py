@@ -119,7 +119,7 @@ class SamplingParams:
             object.__setattr__(self, "logit_bias", dict(self.logit_bias))
             for token, bias in self.logit_bias.items():
                 require_int("a key of logit_bias", token, 0, "keys are token ids")
-                require_number(f"logit_bias[{token}]", bias, -1e6, 1e6, "-100 all but forbids")
+                require_number(f"logit_bias[{token}]", bias, -1e6, 1e6, "use -100 to forbid it")
         require_int("min_tokens", self.min_tokens, 0, "0 is off")
         if self.max_tokens is not None:
             require_int("max_tokens", self.max_tokens, 1, "or None for no limit of its own")
@@ -137,15 +137,13 @@ class SamplingParams:
                 isinstance(entries, Iterable),
                 f"{name} is {value!r}, but must be a list: leave it out for none",
             )
+            require(
+                name == "stop_token_ids" or all(isinstance(e, str) and e for e in entries),
+                f"{name} is {value!r}, but must hold non-empty strings: leave empty ones out",
+            )
             object.__setattr__(self, name, tuple(entries))
         for token in self.stop_token_ids or ():
             require_int("an entry of stop_token_ids", token, 0, "entries are token ids")
-        for name in ("stop", "bad_words"):
-            require(
-                all(isinstance(word, str) and word for word in getattr(self, name)),
-                f"{name} is {getattr(self, name)!r}, but must hold non-empty strings: "
-                "leave empty ones out",
-            )
         for name in ("ignore_eos", "include_stop_str_in_output", "skip_special_tokens"):
             require_bool(name, getattr(self, name))
 

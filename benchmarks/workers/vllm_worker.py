@@ -28,6 +28,7 @@ def load(model_dir: str, speculative: Speculative) -> Generate:
         max_model_len=2048,
         max_num_seqs=8,
         enable_prefix_caching=False,  # or every round after the first would skip the prefill
+        # Compiled, it takes two minutes to start; PEER_EAGER=0 tells whether that buys anything.
         enforce_eager=os.environ.get("PEER_EAGER", "1") == "1",
         speculative_config=speculative,
     )

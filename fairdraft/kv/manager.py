@@ -116,4 +116,4 @@ class KVManager:
         for request in requests:
             for block in request.block_table[request.num_computed_tokens // self.block_size :]:
                 if holders[block] > 1:
-                    raise IntegrityError(f"block {block} is written by one request, held by two")
+                    raise IntegrityError(f"a request writes to block {block}, which others hold")
