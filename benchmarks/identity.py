@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,17 +154,21 @@ def main() -> None:
     greedy = [SamplingParams(temperature=0, max_tokens=NUM_TOKENS, ignore_eos=True)] * len(prompts)
     sampled = sampling_params()
     off = (0, 8, False, True, False)
+
+    def greedy_part(setting: tuple[int, int, bool, bool, bool]) -> dict[str, Any]:
+        return generate(engine(options.model, *setting), prompts, greedy)
+
     parts: dict[str, Callable[[], Any]] = {
-        "off": lambda: generate(engine(options.model, *off), prompts, greedy),
+        "off": partial(greedy_part, off),
         "transformers": lambda: {"texts": transformers_texts(options.model, prompts)},
         "sampled-off": lambda: generate(engine(options.model, *off), prompts, sampled),
         "sampled-on": lambda: generate(
             engine(options.model, 4, 8, True, True, True), prompts, sampled
         ),
     }
-    for row in DESIGN:
-        name = "k{}-batch{}-chunked{:d}-prefix{:d}-small{:d}".format(*row)
-        parts[name] = lambda row=row: generate(engine(options.model, *row), prompts, greedy)
+    for setting in DESIGN:
+        name = "k{}-batch{}-chunked{:d}-prefix{:d}-small{:d}".format(*setting)
+        parts[name] = partial(greedy_part, setting)
     if options.only:
         kept(options.work, options.only, parts[options.only])
         return
@@ -185,8 +190,10 @@ def main() -> None:
                 if ours != theirs
             ]
             counts = {k: v for k, v in result.items() if k != "texts"}
-            row = {"run": name, "against": other, "texts": len(prompts), **counts}
-            rows.append(row | {"mismatches": mismatches})
+            rows.append(
+                {"run": name, "against": other, "texts": len(prompts), **counts}
+                | {"mismatches": mismatches}
+            )
             near = sum(m["near_tie"] for m in mismatches)
             print(
                 f"{name:40} = {other:12} {len(prompts) - len(mismatches)}/{len(prompts)} "

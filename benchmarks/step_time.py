@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -96,10 +97,10 @@ def main() -> None:
                 continue
             batch = flat_batch(requests, rows, context)
             name = f"{dtype} fairdraft requests={requests} rows={rows} context={context}"
-            jobs[name] = lambda runner=runner, batch=batch: runner.run(batch)
+            jobs[name] = partial(runner.run, batch)
         for rows in (1, 5):
             name = f"{dtype} transformers requests=1 rows={rows} context=300"
-            jobs[name] = lambda eager=eager, cache=cache, rows=rows: eager_step(eager, cache, rows)
+            jobs[name] = partial(eager_step, eager, cache, rows)
     samples = interleave(jobs, options.rounds)
     medians = {name: median(values) for name, values in samples.items()}
     for name, value in medians.items():

@@ -70,9 +70,9 @@ def summary() -> str:
     return "\n\n".join(
         [
             markdown(header, rows),
-            f"SmolLM2-135M, {settings['dtype']}, {len(settings['prompt_tokens'])} humaneval prompts, "
-            f"{settings['max_tokens']} new tokens each, greedy; medians of {settings['rounds']} "
-            f"interleaved rounds on {hardware['cores']} cores ({hardware['cpu']}), "
+            f"SmolLM2-135M, {settings['dtype']}, {len(settings['prompt_tokens'])} humaneval "
+            f"prompts, {settings['max_tokens']} new tokens each, greedy; medians of "
+            f"{settings['rounds']} interleaved rounds on {hardware['cores']} cores ({hardware['cpu']}), "
             f"{load('peers')['created'][:10]}. {listed}.",
         ]
     )
@@ -209,8 +209,9 @@ def main() -> None:
         for name, write in TABLES.items():
             pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.S)
             if pattern.search(text):
-                table = write()
-                text = pattern.sub(lambda m, table=table: f"{m[1]}{table}\n{m[2]}", text)
+                # A backslash in a replacement means something to re.
+                table = write().replace("\\", "\\\\")
+                text = pattern.sub(rf"\g<1>{table}\n\g<2>", text)
         page.write_text(text)
 
 
