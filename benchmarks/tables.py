@@ -72,8 +72,8 @@ def summary() -> str:
             markdown(header, rows),
             f"SmolLM2-135M, {settings['dtype']}, {len(settings['prompt_tokens'])} humaneval "
             f"prompts, {settings['max_tokens']} new tokens each, greedy; medians of "
-            f"{settings['rounds']} interleaved rounds on {hardware['cores']} cores ({hardware['cpu']}), "
-            f"{load('peers')['created'][:10]}. {listed}.",
+            f"{settings['rounds']} interleaved rounds on {hardware['cores']} cores "
+            f"({hardware['cpu']}), {load('peers')['created'][:10]}. {listed}.",
         ]
     )
 
@@ -202,13 +202,21 @@ TABLES = {
     "ngram": ngram,
 }
 
+NEEDS = {
+    "summary": ["peers"],
+    "steps": ["step_time"],
+    "bench": ["bench"],
+    "identity": ["identity"],
+    "ngram": ["ngram"],
+}
+
 
 def main() -> None:
     for page in PAGES:
         text = page.read_text()
         for name, write in TABLES.items():
             pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.S)
-            if pattern.search(text):
+            if pattern.search(text) and all((RESULTS / f"{n}.json").exists() for n in NEEDS[name]):
                 # A backslash in a replacement means something to re.
                 table = write().replace("\\", "\\\\")
                 text = pattern.sub(rf"\g<1>{table}\n\g<2>", text)
