@@ -44,7 +44,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/ngram.py
 	$(BIN)/fairdraft bench run humaneval gsm8k mt_bench --k 4 --concurrency 8 \
 		--out benchmarks/results/bench.json
-	$(BIN)/fairdraft demo --svg docs/demo.svg
+	FORCE_COLOR=1 $(BIN)/fairdraft demo --svg docs/demo.svg
 	$(MAKE) tables
 
 tables: $(READY)

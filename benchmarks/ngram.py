@@ -1,8 +1,8 @@
 """The n-gram proposer alone: what a proposal costs, and which match to copy from.
 
 * Time of one proposal, index update included, at 1,000 and at 100,000 tokens of context.
-* Acceptance of "latest" and "earliest" matches, by replaying texts that the target wrote greedily
-  (from `identity.py`): greedy acceptance depends on text alone, so a replay is exact.
+* Acceptance of "latest" and "earliest" matches, by replaying texts that the target wrote greedily:
+  greedy acceptance depends on the text alone, so a replay is exact.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from fairdraft import SamplingParams
+from fairdraft import LLM, SamplingParams
 from fairdraft.cli.datasets import load_prompts
 from fairdraft.cli.environment import benchmark_environment
-from fairdraft.models import load_checkpoint
 from fairdraft.proposers.ngram import MATCHES, NgramProposer
 from fairdraft.request import Request
 from fairdraft.telemetry import SpecCounters
@@ -67,7 +66,6 @@ def replay(prompt: list[int], text: list[int], match: str, k: int) -> SpecCounte
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--texts", type=Path, default=HERE / "work" / "identity" / "off.json")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "ngram.json")
     options = parser.parse_args()
     cost: dict[int, list[float]] = {1_000: [], 100_000: []}
@@ -77,20 +75,18 @@ def main() -> None:
     for context, times in cost.items():
         print(f"one proposal at {context:7} tokens: {median(times):5.1f} µs")
 
-    texts = json.loads(options.texts.read_text())["texts"]
-    tokenizer = load_checkpoint("demo", "float32", "cpu").tokenizer
+    llm = LLM("demo", dtype="bfloat16", max_model_len=1024)
+    params = SamplingParams(temperature=0, max_tokens=128, ignore_eos=True)
     rows = []
-    for d, dataset in enumerate(DATASETS):
+    for dataset in DATASETS:
+        chats = [[{"role": "user", "content": text}] for text in load_prompts(dataset, 20)]
+        outputs = llm.chat(chats, params, use_tqdm=True)
         for k in (2, 4, 8):
             for match in MATCHES:
                 total = SpecCounters()
-                for i, prompt in enumerate(load_prompts(dataset, 20)):
-                    ids = tokenizer.apply_chat_template(
-                        [{"role": "user", "content": prompt}],
-                        add_generation_prompt=True,
-                        return_dict=True,
-                    )["input_ids"]
-                    total.merge(replay(list(ids), texts[20 * d + i], match, k))
+                for output in outputs:
+                    text = output.outputs[0].token_ids
+                    total.merge(replay(output.prompt_token_ids, text, match, k))
                 row = {
                     "dataset": dataset,
                     "k": k,

@@ -79,6 +79,11 @@ class Side:
         return median(run.tokens_per_second for run in self.rounds)
 
     @property
+    def typical(self) -> Measurement:
+        """The round of median speed."""
+        return sorted(self.rounds, key=lambda run: run.tokens_per_second)[len(self.rounds) // 2]
+
+    @property
     def whole(self) -> Measurement:
         """All rounds together."""
         total = Measurement()
@@ -119,8 +124,8 @@ class Comparison:
     @property
     def forecast(self) -> Forecast:
         """What the equation makes of it."""
-        on = self.on.whole
-        return Forecast.of(self.off.whole.times, on.times, on.counters)
+        on = self.on.typical
+        return Forecast.of(self.off.typical.times, on.times, on.counters)
 
 
 def demo(
