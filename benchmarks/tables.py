@@ -191,7 +191,12 @@ def bench() -> str:
         "tokens per step",
         "outside the run",
     ]
-    return markdown(header, rows) + "\n\n" + machine(report["environment"])
+    settings = report["settings"]
+    run = (
+        f"{settings['num_prompts']} prompts each, {settings['max_tokens']} new tokens, medians of "
+        f"{settings['rounds']} rounds. "
+    )
+    return markdown(header, rows) + "\n\n" + run + machine(report["environment"])
 
 
 TABLES = {

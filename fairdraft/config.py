@@ -235,8 +235,7 @@ class EngineConfig:
 
     Args:
         model: hub id, local folder, GGUF file, or "demo" for the packaged small model.
-        dtype: "auto" takes bfloat16 where the device has it and the checkpoint is not float32
-            only; or "float32", "bfloat16", "float16".
+        dtype: "auto", which is bfloat16; or "float32", "bfloat16", "float16".
         device: "auto", "cpu", "cuda" or "cuda:N".
         max_model_len: longest prompt plus output in tokens; None takes the model's own limit.
         max_num_seqs: requests that run at once.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from tokenizers.decoders import DecodeStream
@@ -96,8 +95,3 @@ class Detokenizer:
             del request.token_ids[len(request.token_ids) - extra :]
         request.finish_reason = "stop"
         request.stop_reason = word
-
-
-def decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
-    """The text of some tokens on their own, for showing drafts."""
-    return str(tokenizer.decode(list(token_ids)))

@@ -1,7 +1,7 @@
 """A faster way through Llama-shaped models on CPU: the same arithmetic in fewer, larger pieces.
 
 transformers' module tree is made for every model and every device; between its products it runs
-some twenty small operators a layer. Here a layer is eight calls: products with the query, key and
+many small operators a layer. Here a layer is nine calls: products with the query, key and
 value weights joined, and the gate and up weights joined, and `kernels` between them. Activations
 between products stay in float32, products take the weights' dtype.
 """

@@ -1,7 +1,7 @@
 """The CPU's hot loops, compiled by numba: products of a few rows, norms, rotation, attention.
 
 A decoding step reads every weight once and does little with it, so its floor is weight bytes over
-memory bandwidth. `matmul` runs at that floor for up to about eight rows: it streams the weights
+memory bandwidth. `matmul` comes near that floor for one to about five rows: it streams the weights
 row by row as they lie in the checkpoint, asks for the cache line 4 KiB ahead, and takes the dot
 products with all activation rows while a weight is in a register.
 
