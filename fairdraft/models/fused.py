@@ -105,12 +105,16 @@ class FusedDecoder:
         slots = batch.slots.numpy()
         hidden: dict[int, Tensor] = {}
         normed = torch.empty(num_rows, x.shape[1], dtype=dtype)
+        joined, inner_size = len(self.layers[0].qkv), len(self.layers[0].gate_up) // 2
+        qkv, gate_up = torch.empty(num_rows, joined), torch.empty(num_rows, 2 * inner_size)
+        inner = torch.empty(num_rows, inner_size, dtype=dtype)
+        added = torch.empty_like(x)
         if 0 in layers:
             hidden[0] = x.to(dtype, copy=True)
         kernels.rms_norm(x.numpy(), self.layers[0].input_norm.numpy(), self.eps, as_array(normed))
         for i, layer in enumerate(self.layers):
             keys, values = storage.keys[i], storage.values[i]
-            qkv = product(layer.qkv, normed)
+            product(layer.qkv, normed, qkv)
             queries = torch.empty(num_rows, layer.num_heads, keys.shape[2], dtype=dtype)
             kernels.rotate_and_store(
                 qkv.numpy(),
@@ -125,22 +129,16 @@ class FusedDecoder:
                 as_array(values),
             )
             read = attention.attend(i, queries, layer.scale, None)
-            projected = product(layer.output, read.reshape(num_rows, -1))
+            product(layer.output, read.reshape(num_rows, -1), added)
             kernels.add_rms_norm(
-                x.numpy(), projected.numpy(), layer.mlp_norm.numpy(), self.eps, as_array(normed)
+                x.numpy(), added.numpy(), layer.mlp_norm.numpy(), self.eps, as_array(normed)
             )
-            gate_up = product(layer.gate_up, normed)
-            inner = torch.empty(num_rows, gate_up.shape[1] // 2, dtype=dtype)
+            product(layer.gate_up, normed, gate_up)
             kernels.silu_multiply(gate_up.numpy(), as_array(inner))
             last = i + 1 == len(self.layers)
             norm = self.norm if last else self.layers[i + 1].input_norm
-            kernels.add_rms_norm(
-                x.numpy(),
-                product(layer.down, inner).numpy(),
-                norm.numpy(),
-                self.eps,
-                as_array(normed),
-            )
+            product(layer.down, inner, added)
+            kernels.add_rms_norm(x.numpy(), added.numpy(), norm.numpy(), self.eps, as_array(normed))
             if i + 1 in layers:
                 hidden[i + 1] = normed.clone() if last else x.to(dtype, copy=True)
         logits = product(self.head, normed[batch.logit_rows])

@@ -126,7 +126,7 @@ def _store(array, index, value):
     return keep
 
 
-def _function(builder, name, result, arguments):
+def declare(builder, name, result, arguments):
     module = builder.module
     return module.globals.get(name) or ir.Function(module, ir.FunctionType(result, arguments), name)
 
@@ -159,12 +159,12 @@ class _DotLoop:
         if self.native:
             self.loaded = ir.VectorType(_BFloat(), 32)
             name = "llvm.x86.avx512bf16.dpbf16ps.512"
-            self.multiply_add = _function(b, name, floats, [floats, self.loaded, self.loaded])
+            self.multiply_add = declare(b, name, floats, [floats, self.loaded, self.loaded])
         else:
-            self.multiply_add = _function(b, "llvm.fma.v16f32", floats, [floats] * 3)
-        self.reduce = _function(b, "llvm.vector.reduce.fadd.v16f32", _F32, [_F32, floats])
+            self.multiply_add = declare(b, "llvm.fma.v16f32", floats, [floats] * 3)
+        self.reduce = declare(b, "llvm.vector.reduce.fadd.v16f32", _F32, [_F32, floats])
         flags = [_I8.as_pointer(), _I32, _I32, _I32]
-        self.prefetch = _function(b, "llvm.prefetch.p0", ir.VoidType(), flags)
+        self.prefetch = declare(b, "llvm.prefetch.p0", ir.VoidType(), flags)
 
     def read(self, address):
         """One vector from memory."""
@@ -181,24 +181,24 @@ class _DotLoop:
     def emit(self, rows: int, weight, x, out, width, out_stride) -> None:
         """The loop for `rows` activation rows, and the stores of its results."""
         b = self.b
-        row_bytes = b.mul(width, _int(self.size))
-        starts = [b.add(x, b.mul(_int(j), row_bytes)) for j in range(rows)]
+        row_bytes = b.mul(width, integer(self.size))
+        starts = [b.add(x, b.mul(integer(j), row_bytes)) for j in range(rows)]
         entry = b.block
         loop, done = b.append_basic_block("loop"), b.append_basic_block("done")
         b.branch(loop)
         b.position_at_end(loop)
         offset = b.phi(_I64)
-        offset.add_incoming(_int(0), entry)
+        offset.add_incoming(integer(0), entry)
         totals = [b.phi(self.floats) for _ in range(rows)]
         address = b.add(weight, offset)
-        ahead = b.inttoptr(b.add(address, _int(PREFETCH_BYTES)), _I8.as_pointer())
+        ahead = b.inttoptr(b.add(address, integer(PREFETCH_BYTES)), _I8.as_pointer())
         b.call(self.prefetch, [ahead, *(ir.Constant(_I32, flag) for flag in (0, 3, 1))])
         w = self.read(address)
         sums = [
             self.add_product(total, w, self.read(b.add(start, offset)))
             for start, total in zip(starts, totals, strict=True)
         ]
-        following = b.add(offset, _int(self.lanes * self.size))
+        following = b.add(offset, integer(self.lanes * self.size))
         offset.add_incoming(following, loop)
         for total, new in zip(totals, sums, strict=True):
             total.add_incoming(ir.Constant(self.floats, [0.0] * 16), entry)
@@ -207,11 +207,11 @@ class _DotLoop:
         b.position_at_end(done)
         for j, new in enumerate(sums):
             result = b.call(self.reduce, [ir.Constant(_F32, 0.0), new], fastmath=("reassoc",))
-            place = b.add(out, b.mul(_int(4 * j), out_stride))
+            place = b.add(out, b.mul(integer(4 * j), out_stride))
             b.store(result, b.inttoptr(place, _F32.as_pointer()))
 
 
-def _int(value: int):
+def integer(value: int):
     return ir.Constant(_I64, value)
 
 
@@ -229,7 +229,7 @@ def _make_dots(bf16: bool):
             switch = b.switch(rows, end)
             for count in range(1, MAX_TILE_ROWS + 1):
                 block = b.append_basic_block(f"rows{count}")
-                switch.add_case(_int(count), block)
+                switch.add_case(integer(count), block)
                 b.position_at_end(block)
                 loops.emit(count, *operands)
                 b.branch(end)
@@ -258,24 +258,24 @@ def _make_weighted_sum(bf16: bool, vectors: int):
         def generate(cg, b, _signature, args):
             weights, slots, count, values, slot_bytes, out = args
             floats, size = ir.VectorType(_F32, 16), 2 if bf16 else 4
-            fma = _function(b, "llvm.fma.v16f32", floats, [floats] * 3)
+            fma = declare(b, "llvm.fma.v16f32", floats, [floats] * 3)
             entry = b.block
             loop, done = b.append_basic_block("loop"), b.append_basic_block("done")
             b.branch(loop)
             b.position_at_end(loop)
             j = b.phi(_I64)
-            j.add_incoming(_int(0), entry)
+            j.add_incoming(integer(0), entry)
             totals = [b.phi(floats) for _ in range(vectors)]
-            slot = b.load(b.inttoptr(b.add(slots, b.mul(j, _int(8))), _I64.as_pointer()))
-            place = b.add(weights, b.mul(j, _int(4)))
+            slot = b.load(b.inttoptr(b.add(slots, b.mul(j, integer(8))), _I64.as_pointer()))
+            place = b.add(weights, b.mul(j, integer(4)))
             weight = b.load(b.inttoptr(place, _F32.as_pointer()))
-            lane = b.insert_element(ir.Constant(floats, ir.Undefined), weight, _int(0))
+            lane = b.insert_element(ir.Constant(floats, ir.Undefined), weight, integer(0))
             zeros = ir.Constant(ir.VectorType(_I32, 16), [0] * 16)
             splat = b.shuffle_vector(lane, ir.Constant(floats, ir.Undefined), zeros)
             row = b.add(values, b.mul(slot, slot_bytes))
-            following = b.add(j, _int(1))
+            following = b.add(j, integer(1))
             for i, total in enumerate(totals):
-                vector = _read_floats(b, b.add(row, _int(16 * size * i)), bf16)
+                vector = _read_floats(b, b.add(row, integer(16 * size * i)), bf16)
                 new = b.call(fma, [splat, vector, total])
                 total.add_incoming(ir.Constant(floats, [0.0] * 16), entry)
                 total.add_incoming(new, loop)
@@ -284,7 +284,7 @@ def _make_weighted_sum(bf16: bool, vectors: int):
             b.cbranch(b.icmp_signed("<", following, count), loop, done)
             b.position_at_end(done)
             for i, total in enumerate(totals):
-                place = b.inttoptr(b.add(out, _int(64 * i)), floats.as_pointer())
+                place = b.inttoptr(b.add(out, integer(64 * i)), floats.as_pointer())
                 b.store(total, place, align=4)
             return cg.get_dummy_value()
 

@@ -1,7 +1,8 @@
 """Products with weights that stay where the checkpoint put them.
 
-Few rows on CPU go through `kernels.matmul`, which runs at memory bandwidth; many rows, other
-devices and odd shapes through torch. Nothing is packed or copied, so tied weights stay tied.
+On CPU, bfloat16 rows go through `tiles.matmul` where the processor has tiles, few rows of any kind
+through `kernels.matmul`: both run near memory bandwidth. Many rows without tiles, other devices and
+odd shapes go through torch. Nothing is packed or copied, so tied weights stay tied.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from fairdraft.models import kernels
+from fairdraft.models import kernels, tiles
 
-MAX_KERNEL_ROWS = 16  # measured: from about here on torch's blocked product is faster
+MAX_KERNEL_ROWS = 16  # without tiles; measured: from about here on torch's product is faster
 MIN_PARALLEL_WEIGHT = 2**17  # numbers; below, waking a second thread costs more than it saves
 
 
@@ -35,33 +36,40 @@ def kernel_fits(weight: Tensor) -> bool:
     )
 
 
-def product(weight: Tensor, x: Tensor) -> Tensor:
+def product(weight: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
     """x · weightᵀ in float32.
 
     Args:
         weight: [N, K], for which `kernel_fits` holds.
         x: [M, K] contiguous, same dtype.
+        out: [M, N] float32, where the result goes; None makes one. Fresh memory is slow to touch.
 
     Returns:
-        [M, N] float32.
+        out.
     """
-    if len(x) > MAX_KERNEL_ROWS:
-        return nn.functional.linear(x, weight).float()
-    out = torch.empty(len(x), len(weight), dtype=torch.float32)
-    if weight.numel() < MIN_PARALLEL_WEIGHT:
-        kernels.matmul_serial(as_array(weight), as_array(x), out.numpy())
+    if out is None:
+        out = torch.empty(len(x), len(weight), dtype=torch.float32)
+    num_threads = 1 if weight.numel() < MIN_PARALLEL_WEIGHT else torch.get_num_threads()
+    operands = as_array(weight), as_array(x), out.numpy()
+    if tiles.HAVE_TILES and x.dtype == torch.bfloat16:
+        tiles.matmul(*operands, num_threads)
+    elif len(x) > MAX_KERNEL_ROWS:
+        out.copy_(nn.functional.linear(x, weight))
+    elif num_threads == 1:
+        kernels.matmul_serial(*operands)
     else:
-        kernels.matmul(as_array(weight), as_array(x), out.numpy(), torch.get_num_threads())
+        kernels.matmul(*operands, num_threads)
     return out
 
 
 class RowLinear(nn.Linear):
-    """An `nn.Linear` whose product of few rows takes the fast way. Made by `speed_up`."""
+    """An `nn.Linear` whose product takes the fast way where there is one. Made by `speed_up`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """[…, K] → […, N]."""
         rows = x.numel() // x.shape[-1]
-        if not 0 < rows <= MAX_KERNEL_ROWS or x.dtype != self.weight.dtype:
+        limit = x.numel() if tiles.HAVE_TILES and x.dtype == torch.bfloat16 else MAX_KERNEL_ROWS
+        if not 0 < rows <= limit or x.dtype != self.weight.dtype:
             return super().forward(x)
         flat = product(self.weight, x.reshape(rows, -1).contiguous()).to(x.dtype)
         if self.bias is not None:

@@ -1,0 +1,38 @@
+"""Products on tiles against plain ones, at every raggedness."""
+
+import numpy as np
+import pytest
+import torch
+
+from fairdraft.models import tiles
+from fairdraft.models.linear import as_array
+
+pytestmark = pytest.mark.skipif(not tiles.HAVE_TILES, reason="this processor has no bf16 tiles")
+
+SHAPES = [(960, 576), (49, 64), (16, 32), (7, 96), (1000, 1536)]
+
+
+def _product(weight: torch.Tensor, x: torch.Tensor, num_threads: int) -> torch.Tensor:
+    out = torch.full((len(x), len(weight)), torch.nan)
+    tiles.matmul(as_array(weight), as_array(x), out.numpy(), num_threads)
+    return out
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("rows", [1, 2, 15, 16, 17, 64, 65, 130])
+@pytest.mark.parametrize("num_threads", [1, 2, 3])
+def test_equals_the_plain_product(shape: tuple[int, int], rows: int, num_threads: int) -> None:
+    torch.manual_seed(rows)
+    weight, x = torch.randn(shape).bfloat16(), torch.randn(rows, shape[1]).bfloat16()
+    expected = x.double() @ weight.double().T
+    assert torch.allclose(_product(weight, x, num_threads).double(), expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_row_is_the_same_bits_in_any_company(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    weight, x = torch.randn(shape).bfloat16(), torch.randn(130, shape[1]).bfloat16()
+    together = _product(weight, x, 2)
+    for first, last in [(0, 1), (129, 130), (5, 8), (60, 77), (3, 100)]:
+        alone = _product(weight, x[first:last].contiguous(), 1)
+        assert np.array_equal(alone.numpy(), together[first:last].numpy())
