@@ -13,21 +13,18 @@ import random
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
 
 from fairdraft import LLM, SamplingParams
 from fairdraft.cli.datasets import load_prompts
 from fairdraft.cli.environment import benchmark_environment
 from fairdraft.proposers.ngram import MATCHES, NgramProposer
 from fairdraft.request import Request
+from fairdraft.sampling.sampler import DraftNoise
 from fairdraft.telemetry import SpecCounters
 
 HERE = Path(__file__).parent
 DATASETS = ("humaneval", "gsm8k", "mt_bench")
-
-
-def noise(*_: Any) -> float:
-    return 0.0
+NOISE = DraftNoise()
 
 
 def proposal_microseconds(context: int, repeats: int = 400) -> list[float]:
@@ -36,12 +33,12 @@ def proposal_microseconds(context: int, repeats: int = 400) -> list[float]:
     text = [rng.randrange(400) for _ in range(context)]
     request = Request("r", tuple(text), SamplingParams())
     proposer = NgramProposer(4, prompt_lookup_max=4, prompt_lookup_min=2)
-    proposer.propose([request], [4], [()], noise)
+    proposer.propose([request], [4], [()], NOISE)
     times = []
     for _ in range(repeats):
         request.token_ids.append(rng.randrange(400))
         start = perf_counter()
-        proposer.propose([request], [4], [()], noise)
+        proposer.propose([request], [4], [()], NOISE)
         times.append((perf_counter() - start) * 1e6)
     return times
 
@@ -54,7 +51,7 @@ def replay(prompt: list[int], text: list[int], match: str, k: int) -> SpecCounte
     counters = SpecCounters()
     while request.num_output_tokens < len(text):
         left = text[request.num_output_tokens :]
-        (draft,) = proposer.propose([request], [k], [()], noise)
+        (draft,) = proposer.propose([request], [k], [()], NOISE)
         tokens = draft.trimmed(len(left) - 1).token_ids
         accepted = 0
         while accepted < len(tokens) and tokens[accepted] == left[accepted]:

@@ -158,17 +158,28 @@ class SamplingParams:
         return tuple(self.stop or ())
 
 
+RULES = ("standard", "block", "coupled", "synthetic")
+
+
 class SpeculativeConfig:
     """Which proposer drafts, and how many tokens a step at most. Keys are vLLM's.
 
     Args:
-        method: name of a registered proposer, such as "ngram".
+        method: name of a registered proposer, such as "ngram"; "off" drafts nothing, for a run
+            without speculation under the same rule.
         num_speculative_tokens: draft length k, at least 1.
         model: the drafter's checkpoint, for methods that need one.
+        rejection_sample_method: which rule verifies drawn drafts: "standard", "block" (chains
+            only, keeps more), "coupled" (tokens depend on the seed alone, not on drafter, k or
+            batch), or "synthetic" (acceptance by decree: for measuring costs; the text is wrong).
+        synthetic_acceptance_rates: for "synthetic": entry i is the share of rounds whose first
+            i + 1 draft tokens stand; non-increasing, in [0, 1].
+        synthetic_acceptance_length: for "synthetic", instead: the mean acceptance length, bonus
+            token included, from 1 to k + 1.
         options: the method's own keys, for example prompt_lookup_max; its proposer checks them.
 
     Raises:
-        ConfigError: k is not a whole number of at least 1.
+        ConfigError: a value is out of range.
     """
 
     def __init__(
@@ -176,11 +187,14 @@ class SpeculativeConfig:
         method: str,
         num_speculative_tokens: int = 4,
         model: str | None = None,
+        rejection_sample_method: str = "standard",
+        synthetic_acceptance_rates: Sequence[float] | None = None,
+        synthetic_acceptance_length: float | None = None,
         **options: Any,
     ) -> None:
         require(
             isinstance(method, str) and bool(method),
-            f"method is {method!r}, but must be a proposer's name, such as 'ngram'",
+            f"method is {method!r}, but must be a proposer's name, such as 'ngram', or 'off'",
         )
         require_int(
             "num_speculative_tokens",
@@ -192,10 +206,51 @@ class SpeculativeConfig:
             model is None or isinstance(model, str),
             f"model is {model!r}, but must be a checkpoint's name, or None",
         )
+        require(
+            rejection_sample_method in RULES,
+            f"rejection_sample_method is {rejection_sample_method!r}, but must be one of "
+            f"{', '.join(RULES)}",
+        )
+        self.rejection_sample_method = rejection_sample_method
+        self.acceptance_rates = self._check_synthetic(
+            num_speculative_tokens, synthetic_acceptance_rates, synthetic_acceptance_length
+        )
         self.method = method
         self.num_speculative_tokens = num_speculative_tokens
         self.model = model
         self.options = options
+
+    def _check_synthetic(
+        self, k: int, rates: Sequence[float] | None, length: float | None
+    ) -> tuple[float, ...]:
+        """The acceptance rates asked for, by position; none unless the rule is "synthetic"."""
+        given = (rates is not None) + (length is not None)
+        if self.rejection_sample_method != "synthetic":
+            require(
+                not given,
+                "synthetic_acceptance_rates and synthetic_acceptance_length make a text that is "
+                'not the target\'s: they need rejection_sample_method "synthetic" beside them',
+            )
+            return ()
+        require(
+            given == 1,
+            'rejection_sample_method "synthetic" needs either synthetic_acceptance_rates or '
+            "synthetic_acceptance_length: give one of them",
+        )
+        if length is not None:
+            require_number("synthetic_acceptance_length", length, 1, k + 1, "k + 1 accepts all")
+            # The first tokens stand always, the next one as often as is left: least variance, as
+            # in vLLM and SGLang.
+            return tuple(min(max(length - 1 - i, 0.0), 1.0) for i in range(k))
+        for rate in rates or ():
+            require_number("an entry of synthetic_acceptance_rates", rate, 0, 1, "1 accepts all")
+        listed = tuple(rates or ())
+        require(
+            len(listed) == k and listed == tuple(sorted(listed, reverse=True)),
+            f"synthetic_acceptance_rates is {list(listed)}, but must hold one rate for each of "
+            f"{k} positions, none above the one before it",
+        )
+        return listed
 
     @classmethod
     def of(cls, config: SpeculativeConfig | Mapping[str, Any] | None) -> SpeculativeConfig | None:
@@ -222,7 +277,7 @@ class SpeculativeConfig:
         return (
             f"SpeculativeConfig(method={self.method!r}, "
             f"num_speculative_tokens={self.num_speculative_tokens}, model={self.model!r}, "
-            f"options={self.options!r})"
+            f"rejection_sample_method={self.rejection_sample_method!r}, options={self.options!r})"
         )
 
 

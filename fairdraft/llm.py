@@ -10,7 +10,8 @@ from typing import Any
 from rich.progress import Progress
 
 from fairdraft.config import EngineConfig, SamplingParams, SpeculativeConfig
-from fairdraft.engine.engine import Engine, StepOutput
+from fairdraft.engine.batches import StepOutput
+from fairdraft.engine.engine import Engine
 from fairdraft.errors import ConfigError, RequestError
 from fairdraft.models import ModelRunner, load_checkpoint
 from fairdraft.outputs import CompletionOutput, RequestOutput, StreamEvent
@@ -193,7 +194,8 @@ class LLM:
             if seed is not None and params.n > 1:
                 seed = derive_seed(seed, Purpose.COMPLETION, i)
             request = self.engine.add_request(token_ids, params, request_id, seed)
-            output.outputs.append(CompletionOutput(i, spec=request.counters))
+            lossless = self.engine.rule != "synthetic"
+            output.outputs.append(CompletionOutput(i, spec=request.counters, lossless=lossless))
             owners[request_id] = (output, output.outputs[-1])
         return output
 

@@ -19,6 +19,8 @@ class CompletionOutput:
         stop_reason: the stop string or stop token that ended it; None for EOS.
         logprobs: per token {token id: log-probability}, the sampled one first; None if not asked.
         spec: drafted and accepted counts, also per position, and decoding steps.
+        lossless: False if acceptance was by decree (`rejection_sample_method` "synthetic"): the
+            text then is not the target's.
     """
 
     index: int
@@ -28,6 +30,7 @@ class CompletionOutput:
     stop_reason: int | str | None = None
     logprobs: list[dict[int, float]] | None = None
     spec: SpecCounters = field(default_factory=SpecCounters)
+    lossless: bool = True
 
 
 @dataclass
@@ -52,6 +55,11 @@ class RequestOutput:
     def finished(self) -> bool:
         """Whether every completion has ended."""
         return all(output.finish_reason is not None for output in self.outputs)
+
+    @property
+    def lossless(self) -> bool:
+        """Whether every completion is what the target would have said."""
+        return all(output.lossless for output in self.outputs)
 
     @property
     def spec(self) -> SpecCounters:

@@ -254,3 +254,62 @@ def test_a_step_holds_a_token_of_every_request() -> None:
     assert EngineConfig("demo", max_num_seqs=32, max_num_batched_tokens=32).max_num_seqs == 32
     with pytest.raises(ConfigError, match="at least 33"):
         EngineConfig("demo", max_num_seqs=33, max_num_batched_tokens=32)
+
+
+# --- the rule
+
+
+@pytest.mark.parametrize("rule", ["standard", "block", "coupled"])
+def test_rules_by_vllms_key(rule: str) -> None:
+    config = SpeculativeConfig.of({"method": "ngram", "rejection_sample_method": rule})
+    assert config is not None
+    assert config.rejection_sample_method == rule
+    assert config.acceptance_rates == ()
+
+
+def test_synthetic_acceptance_by_rates_or_length() -> None:
+    def rates(**options: Any) -> tuple[float, ...]:
+        return SpeculativeConfig(
+            "ngram", 3, rejection_sample_method="synthetic", **options
+        ).acceptance_rates
+
+    assert rates(synthetic_acceptance_rates=[0.9, 0.5, 0.5]) == (0.9, 0.5, 0.5)
+    assert rates(synthetic_acceptance_length=2.5) == (1.0, 0.5, 0.0)
+    assert rates(synthetic_acceptance_length=1) == (0.0, 0.0, 0.0)
+    assert rates(synthetic_acceptance_length=4) == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rejection_sample_method": "typical"}, "one of standard, block, coupled, synthetic"),
+        ({"rejection_sample_method": "synthetic"}, "needs either"),
+        ({"synthetic_acceptance_length": 2.0}, 'need rejection_sample_method "synthetic"'),
+        (
+            {"rejection_sample_method": "synthetic", "synthetic_acceptance_length": 9.0},
+            "from 1 to 5",
+        ),
+        (
+            {
+                "rejection_sample_method": "synthetic",
+                "synthetic_acceptance_rates": [0.5, 0.6, 0, 0],
+            },
+            "none above the one before",
+        ),
+        (
+            {"rejection_sample_method": "synthetic", "synthetic_acceptance_rates": [0.5]},
+            "one rate for each of 4",
+        ),
+        (
+            {
+                "rejection_sample_method": "synthetic",
+                "synthetic_acceptance_rates": [1] * 4,
+                "synthetic_acceptance_length": 2,
+            },
+            "give one of them",
+        ),
+    ],
+)
+def test_rules_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SpeculativeConfig("ngram", 4, **options)

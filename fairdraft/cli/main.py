@@ -13,6 +13,7 @@ from fairdraft import __version__
 from fairdraft.cli import bench
 from fairdraft.cli.demo import demo
 from fairdraft.cli.generate import generate
+from fairdraft.cli.prove import prove
 from fairdraft.errors import FairdraftError
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(generate)
 app.command()(demo)
+app.command()(prove)
 app.add_typer(bench.app, name="bench")
 
 

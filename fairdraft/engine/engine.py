@@ -5,63 +5,34 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 import torch
 
 from fairdraft.config import EngineConfig, SamplingParams
-from fairdraft.draft import Verdict
+from fairdraft.draft import Draft, Verdict
+from fairdraft.engine.batches import (
+    StepOutput,
+    flat_batch,
+    row_ranges,
+    standing_rows,
+    trace_record,
+)
 from fairdraft.engine.controller import Controller, FixedController
 from fairdraft.engine.detokenizer import Detokenizer
 from fairdraft.engine.scheduler import ScheduledRequest, Scheduler
 from fairdraft.errors import ConfigError, IntegrityError, RequestError
 from fairdraft.kv import KVManager
-from fairdraft.models import FlatBatch, Runner, RunOutput
-from fairdraft.proposers import Proposer, Rows
+from fairdraft.models import Runner, RunOutput
+from fairdraft.proposers import Proposer
 from fairdraft.request import Request
-from fairdraft.sampling.noise import Purpose, derive_seed, uniform
-from fairdraft.sampling.sampler import TargetRows, draw
+from fairdraft.sampling.noise import Purpose, derive_seed
+from fairdraft.sampling.sampler import DraftNoise, RoundDraws, TargetRows
 from fairdraft.telemetry import SpecCounters, StepTimes, StepTrace
-from fairdraft.verification import match, standard
+from fairdraft.verification import block, match, standard, synthetic
 
 DEFAULT_KV_BYTES = 4 * 2**30
-
-
-@dataclass(frozen=True)
-class StepOutput:
-    """What one step gave one request.
-
-    Args:
-        request: with its counters, text so far and finish reason.
-        token_ids: tokens it gained.
-        draft_token_ids: what was verified.
-        num_accepted: how many of them stood.
-        text: text it gained; part of it is held back while a stop string may be under way.
-        logprobs: per token its log-probability and the likeliest ones', if asked for.
-    """
-
-    request: Request
-    token_ids: list[int]
-    draft_token_ids: tuple[int, ...]
-    num_accepted: int
-    text: str
-    logprobs: list[dict[int, float]] | None
-
-
-class _KeyedDraws:
-    """The decisions of one round, from the request's keyed noise."""
-
-    def __init__(self, request: Request) -> None:
-        self.seed = request.seed
-        self.start = request.num_tokens
-
-    def accept(self, index: int, probability: Any) -> bool:
-        return uniform(self.seed, Purpose.ACCEPT, self.start, index) < float(probability)
-
-    def token(self, index: int, law: Any) -> int:
-        return draw(law, uniform(self.seed, Purpose.RECOVER, self.start, index))
 
 
 class Engine:
@@ -96,11 +67,20 @@ class Engine:
             controller = FixedController(proposer.num_speculative_tokens if proposer else 0)
         self.controller = controller
         self.trace = trace
+        speculative = config.speculative_config
+        self.rule = speculative.rejection_sample_method if speculative else "standard"
+        self.acceptance_rates = speculative.acceptance_rates if speculative else ()
+        self.noise = DraftNoise(coupled=self.rule == "coupled")
+        if self.rule == "block" and proposer is not None and proposer.drafts_trees:
+            raise ConfigError(
+                "rejection_sample_method 'block' takes chains, but the proposer drafts trees: use "
+                "'standard' or 'coupled', or a method that drafts chains"
+            )
         self.max_model_len = self._check_max_model_len()
         if proposer is not None:
             proposer.bind(runner)
         num_blocks = self._num_blocks()
-        runner.allocate(num_blocks * config.block_size)
+        runner.allocate(num_blocks * config.block_size, config.block_size)
         self.scheduler = Scheduler(
             KVManager(num_blocks, config.block_size, config.enable_prefix_caching),
             config.max_num_seqs,
@@ -220,7 +200,7 @@ class Engine:
             if self._requests and not step:
                 raise IntegrityError("requests are waiting, yet the scheduler runs none of them")
             self._announce(step)
-            batch = self._flat_batch(step)
+            batch = flat_batch(step, self.scheduler.kv, self.runner.device)
         with _timed(times, "run"):
             output = self.runner.run(batch, self.proposer.needs.layers if self.proposer else ())
         with _timed(times, "verify"):
@@ -230,14 +210,15 @@ class Engine:
             outputs = self._collect(step, verdicts, gained, output)
         with _timed(times, "propose"):
             if self.proposer is not None:
-                self.proposer.observe(self._rows(step, verdicts, batch, output))
+                rows = standing_rows(step, verdicts, self.scheduler.kv, batch, output)
+                self.proposer.observe(rows)
                 self._propose(self.proposer)
             for entry in step:
                 if entry.request.finish_reason is not None:
                     self._finish(entry.request)
         self.times.add(times)
         if self.trace is not None:
-            self._write_trace(self.trace, times, step, outputs)
+            self.trace.write(trace_record(self.times.num_steps - 1, times, step, outputs))
         return outputs
 
     def _announce(self, step: Sequence[ScheduledRequest]) -> None:
@@ -247,46 +228,27 @@ class Engine:
                 if entry.begins:
                     self.proposer.start(entry.request)
 
-    def _flat_batch(self, step: Sequence[ScheduledRequest]) -> FlatBatch:
-        kv, device = self.scheduler.kv, self.runner.device
-        token_ids: list[int] = []
-        positions: list[int] = []
-        slots: list[int] = []
-        logit_rows: list[int] = []
-        cu_rows = [0]
-        for entry in step:
-            end = entry.start + entry.num_new_tokens
-            token_ids.extend(entry.token_ids)
-            positions.extend(range(entry.start, end))
-            slots.extend(kv.slots(entry.request, entry.start, end))
-            cu_rows.append(len(token_ids))
-            logit_rows.extend(range(cu_rows[-1] - entry.num_logit_rows, cu_rows[-1]))
-        return FlatBatch(
-            torch.tensor(token_ids, dtype=torch.int64, device=device),
-            torch.tensor(positions, dtype=torch.int64, device=device),
-            torch.tensor(slots, dtype=torch.int64, device=device),
-            cu_rows,
-            [entry.start for entry in step],
-            [entry.request.block_table for entry in step],
-            kv.block_size,
-            torch.tensor(logit_rows, dtype=torch.int64, device=device),
-        )
-
     def _verify(self, step: Sequence[ScheduledRequest], output: RunOutput) -> list[Verdict | None]:
         argmax: list[int] = output.logits.argmax(-1).tolist()
         verdicts: list[Verdict | None] = []
-        for entry, rows in zip(step, _row_ranges(step), strict=True):
+        for entry, rows in zip(step, row_ranges(step), strict=True):
             if not rows:
                 verdicts.append(None)
                 continue
-            draft, request = entry.draft, entry.request
             span = slice(rows.start, rows.stop)
-            target = TargetRows(request, draft.token_ids, output.logits[span], argmax[span])
-            if draft.probs is None or request.params.greedy:
-                verdicts.append(match(draft.token_ids, target.token))
-            else:
-                verdicts.append(standard(target, draft, _KeyedDraws(request)))
+            logits, likeliest = output.logits[span], argmax[span]
+            coupled = self.rule == "coupled"
+            target = TargetRows(entry.request, entry.draft, logits, likeliest, coupled)
+            verdicts.append(self._verify_one(entry.request, entry.draft, target))
         return verdicts
+
+    def _verify_one(self, request: Request, draft: Draft, target: TargetRows) -> Verdict:
+        draws = RoundDraws(request)
+        if self.rule == "synthetic":
+            return synthetic(draft, self.acceptance_rates, draws.uniform(), target.token)
+        if draft.probs is None or request.params.greedy or self.rule == "coupled":
+            return match(draft, target.token)
+        return (block if self.rule == "block" else standard)(target, draft, draws)
 
     def _collect(
         self,
@@ -297,7 +259,7 @@ class Engine:
     ) -> list[StepOutput]:
         """Count, detokenize and cut at stop strings what each request gained."""
         outputs: list[StepOutput] = []
-        spans = _row_ranges(step)
+        spans = row_ranges(step)
         for entry, verdict, tokens, rows in zip(step, verdicts, gained, spans, strict=True):
             if verdict is None:
                 continue
@@ -319,40 +281,6 @@ class Engine:
             )
         return outputs
 
-    def _rows(
-        self,
-        step: Sequence[ScheduledRequest],
-        verdicts: Sequence[Verdict | None],
-        batch: FlatBatch,
-        output: RunOutput,
-    ) -> Rows:
-        """The rows that stand: everything that ran, without the rejected drafts."""
-        kv = self.scheduler.kv
-        kept: list[int] = []
-        cu_rows = [0]
-        token_ids: list[int] = []
-        next_token_ids: list[int] = []
-        positions: list[int] = []
-        slots: list[int] = []
-        for i, (entry, verdict) in enumerate(zip(step, verdicts, strict=True)):
-            rejected = len(entry.draft) - verdict.num_accepted if verdict else 0
-            count = entry.num_new_tokens - rejected
-            end = entry.start + count
-            kept.extend(range(batch.cu_rows[i], batch.cu_rows[i] + count))
-            cu_rows.append(len(kept))
-            token_ids.extend(entry.token_ids[:count])
-            following = entry.token_ids[1:count]
-            next_token_ids.extend(following)
-            if count:
-                known = entry.request.token_ids
-                newest = verdict.token if verdict else known[end]
-                next_token_ids.append(newest)
-            positions.extend(range(entry.start, end))
-            slots.extend(kv.slots(entry.request, entry.start, end))
-        hidden = {layer: state[kept] for layer, state in output.hidden.items()}
-        request_ids = [entry.request.request_id for entry in step]
-        return Rows(request_ids, cu_rows, token_ids, next_token_ids, positions, slots, hidden)
-
     def _propose(self, proposer: Proposer) -> None:
         """Ask for the next step's drafts of the requests that decode."""
         decoding = [r for r in self.scheduler.running if r.decoding and r.finish_reason is None]
@@ -368,7 +296,7 @@ class Engine:
                 budgets.append(min(length, room))
         if not wanted:
             return
-        drafts = proposer.propose(wanted, budgets, [self._lookahead(r) for r in wanted], _noise)
+        drafts = proposer.propose(wanted, budgets, [self._lookahead(r) for r in wanted], self.noise)
         for request, budget, draft in zip(wanted, budgets, drafts, strict=True):
             request.draft = draft.trimmed(budget)
 
@@ -388,45 +316,12 @@ class Engine:
         if not self._requests:
             self.scheduler.check_integrity()
 
-    def _write_trace(
-        self,
-        trace: StepTrace,
-        times: StepTimes,
-        step: Sequence[ScheduledRequest],
-        outputs: Sequence[StepOutput],
-    ) -> None:
-        gained = {output.request.request_id: output for output in outputs}
-        requests = []
-        for entry in step:
-            record: dict[str, Any] = {
-                "request_id": entry.request.request_id,
-                "num_computed_tokens": entry.start,
-                "num_new_tokens": entry.num_new_tokens,
-            }
-            output = gained.get(entry.request.request_id)
-            if output is not None:
-                record["draft_token_ids"] = list(output.draft_token_ids)
-                record["num_accepted"] = output.num_accepted
-                record["token_ids"] = output.token_ids
-            requests.append(record)
-        trace.write({"step": self.times.num_steps - 1, "times": vars(times), "requests": requests})
-
-
-def _noise(request: Request, purpose: Purpose, *where: int) -> float:
-    return uniform(request.seed, purpose, *where)
-
 
 @contextmanager
 def _timed(times: StepTimes, verb: str) -> Iterator[None]:
     start = perf_counter()
     yield
     setattr(times, verb, perf_counter() - start)
-
-
-def _row_ranges(step: Sequence[ScheduledRequest]) -> list[range]:
-    """Each entry's rows among the step's logits."""
-    ends = list(itertools.accumulate(entry.num_logit_rows for entry in step))
-    return [range(end - e.num_logit_rows, end) for e, end in zip(step, ends, strict=True)]
 
 
 def _logprobs(

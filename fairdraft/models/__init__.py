@@ -2,6 +2,7 @@
 
 from fairdraft.models.batch import FlatBatch, RunOutput
 from fairdraft.models.checkpoints import load_checkpoint
+from fairdraft.models.early_exit import EarlyExit
 from fairdraft.models.runner import ModelRunner, Runner
 
-__all__ = ["FlatBatch", "ModelRunner", "RunOutput", "Runner", "load_checkpoint"]
+__all__ = ["EarlyExit", "FlatBatch", "ModelRunner", "RunOutput", "Runner", "load_checkpoint"]

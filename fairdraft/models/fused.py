@@ -95,8 +95,14 @@ class FusedDecoder:
         self.head: Tensor = model.lm_head.weight.data
         self.eps = float(model.config.rms_norm_eps)
 
-    def run(self, attention: PagedAttention, layers: Collection[int]) -> RunOutput:
-        """One flat batch through the model; see `ModelRunner.run`."""
+    def run(
+        self,
+        attention: PagedAttention,
+        layers: Collection[int],
+        num_layers: int | None = None,
+    ) -> RunOutput:
+        """One flat batch through the model, or its first layers; see `ModelRunner.run`."""
+        chosen = self.layers[:num_layers]
         batch, storage = attention.batch, attention.storage
         dtype = self.embedding.dtype
         num_rows = batch.num_rows
@@ -112,7 +118,7 @@ class FusedDecoder:
         if 0 in layers:
             hidden[0] = x.to(dtype, copy=True)
         kernels.rms_norm(x.numpy(), self.layers[0].input_norm.numpy(), self.eps, as_array(normed))
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(chosen):
             keys, values = storage.keys[i], storage.values[i]
             product(layer.qkv, normed, qkv)
             queries = torch.empty(num_rows, layer.num_heads, keys.shape[2], dtype=dtype)
@@ -135,8 +141,8 @@ class FusedDecoder:
             )
             product(layer.gate_up, normed, gate_up)
             kernels.silu_multiply(gate_up.numpy(), as_array(inner))
-            last = i + 1 == len(self.layers)
-            norm = self.norm if last else self.layers[i + 1].input_norm
+            last = i + 1 == len(chosen)
+            norm = self.norm if last else chosen[i + 1].input_norm
             product(layer.down, inner, added)
             kernels.add_rms_norm(x.numpy(), added.numpy(), norm.numpy(), self.eps, as_array(normed))
             if i + 1 in layers:

@@ -27,8 +27,8 @@ class Runner(Protocol):
     def kv_bytes_per_token(self) -> int:
         """Bytes a token takes in the KV cache."""
 
-    def allocate(self, num_slots: int) -> None:
-        """Make room for the KV of `num_slots` tokens."""
+    def allocate(self, num_slots: int, block_size: int = 16) -> None:
+        """Make room for the KV of `num_slots` tokens, in blocks of so many."""
 
     def run(self, batch: FlatBatch, layers: Collection[int] = ()) -> RunOutput:
         """One flat batch through the model."""
@@ -73,9 +73,9 @@ class ModelRunner:
         self.device: torch.device = model.device
         self.layers = self._probe_layers()
         self.storage: KVStorage | None = None
-        self._fused: FusedDecoder | None = None
+        self.fused: FusedDecoder | None = None
         if can_fuse(model):
-            self._fused = FusedDecoder(model)
+            self.fused = FusedDecoder(model)
         elif self.device.type == "cpu":
             speed_up(model)
 
@@ -107,9 +107,15 @@ class ModelRunner:
         windows = sliding_windows(config)
         return [LayerShape(*probe.shapes[i], windows[i]) for i in range(len(windows))]
 
-    def allocate(self, num_slots: int) -> None:
-        """Make room for the KV of `num_slots` tokens; what was there is dropped."""
+    def allocate(self, num_slots: int, block_size: int = 16) -> None:
+        """Make room for the KV of `num_slots` tokens, in blocks of so many; the old is dropped."""
+        self.block_size = block_size
         self.storage = KVStorage(self.layers, num_slots, self.model.dtype, self.device)
+
+    def attention(self, batch: FlatBatch) -> PagedAttention:
+        """The step's attention over this model's KV."""
+        assert self.storage is not None, "allocate() comes first"
+        return PagedAttention(self.storage, batch)
 
     @torch.inference_mode()
     def run(self, batch: FlatBatch, layers: Collection[int] = ()) -> RunOutput:
@@ -124,10 +130,9 @@ class ModelRunner:
             Logits [R, V] of `batch.logit_rows` (float32 on CPU, else the model's dtype), and the
             hidden states asked for.
         """
-        assert self.storage is not None, "allocate() comes first"
-        attention = PagedAttention(self.storage, batch)
-        if self._fused is not None:
-            return self._fused.run(attention, layers)
+        attention = self.attention(batch)
+        if self.fused is not None:
+            return self.fused.run(attention, layers)
         hidden: dict[int, Tensor] = {}
         hooks = [self._tap(layer, hidden) for layer in layers]
         try:

@@ -12,15 +12,13 @@ one; register it under the entry-point group "fairdraft.proposers" and use it by
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fairdraft.draft import Draft
 from fairdraft.request import Request
-
-# noise(request, purpose, *where) → uniform draw in [0, 1); see fairdraft.sampling.noise.
-Noise = Callable[..., float]
+from fairdraft.sampling.sampler import DraftNoise
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,7 @@ class Proposer(ABC):
     """
 
     needs = Needs()
+    drafts_trees = False
 
     def __init__(self, num_speculative_tokens: int) -> None:
         self.num_speculative_tokens = num_speculative_tokens
@@ -93,7 +92,7 @@ class Proposer(ABC):
         requests: Sequence[Request],
         budgets: Sequence[int],
         slots: Sequence[Sequence[int]],
-        noise: Noise,
+        noise: DraftNoise,
     ) -> list[Draft]:
         """One draft a request.
 
@@ -101,7 +100,7 @@ class Proposer(ABC):
             requests: those that decode; `request.token_ids` ends with the newest token.
             budgets: the longest draft of use for each, at least 1.
             slots: lookahead slots of each, as many as `needs` asks for.
-            noise: keyed draws, for drafters that sample.
+            noise: `noise.draw(request, index, law)` draws a token, for drafters that sample.
 
         Returns:
             A draft each, in the same order, perhaps empty. A draft may be cut by any rule that does

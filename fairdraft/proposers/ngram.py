@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from fairdraft.config import require, require_int
 from fairdraft.draft import EMPTY_DRAFT, Draft
-from fairdraft.proposers.base import Noise, Proposer
+from fairdraft.proposers.base import Proposer
 from fairdraft.request import Request
+from fairdraft.sampling.sampler import DraftNoise
 
 MATCHES = ("latest", "earliest")
 
@@ -109,7 +110,7 @@ class NgramProposer(Proposer):
         requests: Sequence[Request],
         budgets: Sequence[int],
         slots: Sequence[Sequence[int]],
-        noise: Noise,
+        noise: DraftNoise,
     ) -> list[Draft]:
         """What followed the last occurrence of each text's end."""
         return [self._draft(*pair) for pair in zip(requests, budgets, strict=True)]

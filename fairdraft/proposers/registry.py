@@ -17,17 +17,19 @@ def known_methods() -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=GROUP))}
 
 
-def build_proposer(config: SpeculativeConfig) -> Proposer:
-    """The proposer that a configuration names.
+def build_proposer(config: SpeculativeConfig) -> Proposer | None:
+    """The proposer that a configuration names; None for "off".
 
     Raises:
         ConfigError: no such method, or a key that the method does not take; the message lists what
             there is.
     """
     methods = known_methods()
+    if config.method == "off":
+        return None
     if config.method not in methods:
         raise ConfigError(
-            f"method {config.method!r} is unknown: installed are {', '.join(methods)}; a "
+            f"method {config.method!r} is unknown: installed are {', '.join(methods)}, off; a "
             f'third-party one registers itself in the entry-point group "{GROUP}"'
         )
     try:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fairdraft.draft import Draft
 from fairdraft.errors import RequestError
 from fairdraft.request import Request
 from fairdraft.sampling.filters import adjust, needs_history, probabilities
-from fairdraft.sampling.noise import Purpose, uniform
+from fairdraft.sampling.noise import Purpose, bits, race, uniform
+
+_NOTHING_LEFT = (
+    "no token can be sampled: logit_bias, bad_words or min_tokens forbid all of them; "
+    "allow at least one"
+)
 
 
 def draw(law: Tensor, u: float) -> int:
@@ -24,55 +30,127 @@ def draw(law: Tensor, u: float) -> int:
     support = law.nonzero().squeeze(1)
     edges = law[support].double().cumsum(0)
     if not support.numel() or not bool(edges[-1].isfinite()):
-        raise RequestError(
-            "no token can be sampled: logit_bias, bad_words or min_tokens forbid all of them; "
-            "allow at least one"
-        )
+        raise RequestError(_NOTHING_LEFT)
     place = torch.searchsorted(edges, u * edges[-1], right=True)
     return int(support[place.clamp(max=support.numel() - 1)])
+
+
+def draw_coupled(law: Tensor, seed: int, position: int) -> int:
+    """Token of the Gumbel draw at `position`: target and drafter share its noise.
+
+    Args:
+        law: [V], as in `draw`.
+        seed: the request's.
+        position: index in the sequence of the token to draw.
+
+    Raises:
+        RequestError: as in `draw`.
+    """
+    token = int(race(law.float().cpu().numpy(), bits(seed, Purpose.COUPLED, position)))
+    if token < 0:
+        raise RequestError(_NOTHING_LEFT)
+    return token
+
+
+class DraftNoise:
+    """How drafters draw: every draft token that is drawn is drawn here.
+
+    Args:
+        coupled: whether the target's own noise is shared (`rejection_sample_method` "coupled").
+    """
+
+    def __init__(self, coupled: bool = False) -> None:
+        self.coupled = coupled
+
+    def draw(self, request: Request, index: int, law: Tensor, sibling: int = 0) -> int:
+        """A draft token.
+
+        Args:
+            request: for which; `request.token_ids` ends with the newest token.
+            index: draft tokens before this one on its path: its depth.
+            law: [V] non-negative, over the target's vocabulary.
+            sibling: tells apart several draws in this round at this depth.
+        """
+        start = request.num_tokens
+        if self.coupled:
+            return draw_coupled(law, request.seed, start + index)
+        return draw(law, uniform(request.seed, Purpose.DRAFT, start, index, sibling))
+
+
+class RoundDraws:
+    """The decisions of one verification, from the request's keyed noise.
+
+    Keyed by the round's start, not by position: a round may look at draft tokens that it then
+    draws anew, and must not meet its own noise again.
+
+    Args:
+        request: before its tokens are appended.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.seed = request.seed
+        self.start = request.num_tokens
+
+    def uniform(self) -> float:
+        """A draw in [0, 1) for the round as a whole."""
+        return uniform(self.seed, Purpose.ACCEPT, self.start)
+
+    def accept(self, node: int, probability: float) -> bool:
+        """Whether draft token `node` stands, which has this probability."""
+        return uniform(self.seed, Purpose.ACCEPT, self.start, node) < float(probability)
+
+    def token(self, row: int, law: Tensor) -> int:
+        """A token from `law` [V] to stand at `row`."""
+        return draw(law, uniform(self.seed, Purpose.RECOVER, self.start, row))
 
 
 class TargetRows:
     """The target's law at each row of one request's verification run, worked out when asked for.
 
-    Row i stands behind the request's tokens and the first i draft tokens. Rows behind a rejection
-    are never asked for, and so cost nothing.
+    Row 0 stands behind the request's tokens, row n + 1 behind draft node n and those before it on
+    its path. Rows that are never asked for cost nothing.
 
     Args:
         request: whose rows they are.
-        draft_token_ids: the draft.
+        draft: the draft.
         logits: [1 + len(draft), V].
         argmax: the rows' likeliest tokens, taken for the whole batch at once.
+        coupled: whether tokens are drawn by Gumbel noise that drafters share.
     """
 
     def __init__(
         self,
         request: Request,
-        draft_token_ids: tuple[int, ...],
+        draft: Draft,
         logits: Tensor,
         argmax: list[int],
+        coupled: bool = False,
     ) -> None:
         self.request = request
-        self.draft_token_ids = draft_token_ids
+        self.draft = draft
         self.logits = logits
         self.argmax = argmax
+        self.coupled = coupled
         self._adjusts = needs_history(request)
 
     def __len__(self) -> int:
         return len(self.argmax)
 
-    def __getitem__(self, i: int) -> Tensor:
-        """[V] float32: the law that row i's token is drawn from."""
-        return probabilities(self._row(i), self.request.params)
+    def __getitem__(self, row: int) -> Tensor:
+        """[V] float32: the law that the row's token is drawn from."""
+        return probabilities(self._adjusted(row), self.request.params)
 
-    def _row(self, i: int) -> Tensor:
+    def _adjusted(self, row: int) -> Tensor:
         if not self._adjusts:
-            return self.logits[i]
-        return adjust(self.logits[i], self.request, self.draft_token_ids[:i])
+            return self.logits[row]
+        return adjust(self.logits[row], self.request, self.draft.tokens_before(row))
 
-    def token(self, i: int) -> int:
-        """The token that plain decoding would say at row i: the argmax, or the keyed draw."""
+    def token(self, row: int) -> int:
+        """The token that plain decoding would say there: the argmax, or the keyed draw."""
         if self.request.params.greedy:
-            return int(self._row(i).argmax()) if self._adjusts else self.argmax[i]
-        position = self.request.num_tokens + i
-        return draw(self[i], uniform(self.request.seed, Purpose.TARGET, position))
+            return int(self._adjusted(row).argmax()) if self._adjusts else self.argmax[row]
+        seed = self.request.seed
+        position = self.request.num_tokens + self.draft.depths[row]
+        if self.coupled:
+            return draw_coupled(self[row], seed, position)
+        return draw(self[row], uniform(seed, Purpose.TARGET, position))

@@ -16,12 +16,11 @@ import torch
 from torch import Tensor
 
 from fairdraft.config import EngineConfig
-from fairdraft.draft import Draft
+from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.models.batch import FlatBatch, RunOutput
-from fairdraft.proposers.base import Noise, Proposer
+from fairdraft.proposers.base import Proposer
 from fairdraft.request import Request
-from fairdraft.sampling.noise import Purpose
-from fairdraft.sampling.sampler import TargetRows
+from fairdraft.sampling.sampler import DraftNoise, TargetRows
 
 VOCAB_SIZE = 32
 _SPREAD = 4.0  # logits lie in [0, 4): a law neither flat nor certain
@@ -49,8 +48,13 @@ class ToyRunner:
         self.max_model_len = max_model_len
         self._slots = np.zeros((0, 2), np.int64)
 
-    def allocate(self, num_slots: int) -> None:
+    def logits(self, path: Sequence[tuple[int, int]]) -> Tensor:
+        """[VOCAB_SIZE] float32 logits after a path of (token, position) pairs."""
+        return toy_logits(path)
+
+    def allocate(self, num_slots: int, block_size: int = 16) -> None:
         """Make room for `num_slots` tokens."""
+        self.block_size = block_size
         self._slots = np.full((num_slots, 2), -1, np.int64)
 
     def run(self, batch: FlatBatch, layers: Collection[int] = ()) -> RunOutput:
@@ -68,7 +72,7 @@ class ToyRunner:
             for row in range(first, last):
                 if row in wanted:
                     path = self._slots[slots[visible[row - first]]]
-                    logits.append(toy_logits(path)[None])
+                    logits.append(self.logits(path)[None])
         hidden = {layer: batch.token_ids[:, None].float() for layer in layers}
         return RunOutput(torch.cat(logits), hidden)
 
@@ -90,7 +94,7 @@ def toy_continuation(request: Request, count: int) -> list[int]:
     )
     for _ in range(count):
         logits = toy_logits([(token, i) for i, token in enumerate(twin.token_ids)])
-        rows = TargetRows(twin, (), logits[None], [int(logits.argmax())])
+        rows = TargetRows(twin, EMPTY_DRAFT, logits[None], [int(logits.argmax())])
         if twin.append(rows.token(0), max_model_len=1 << 30):
             break
     return twin.output_token_ids
@@ -118,12 +122,12 @@ class ToyProposer(Proposer):
         requests: Sequence[Request],
         budgets: Sequence[int],
         slots: Sequence[Sequence[int]],
-        noise: Noise,
+        noise: DraftNoise,
     ) -> list[Draft]:
         """A chain each, as long as the budget allows."""
         return [self._draft(*pair, noise) for pair in zip(requests, budgets, strict=True)]
 
-    def _draft(self, request: Request, budget: int, noise: Noise) -> Draft:
+    def _draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
         path = [(token, i) for i, token in enumerate(request.token_ids)]
         tokens: list[int] = []
         laws: list[Tensor] = []
@@ -131,11 +135,10 @@ class ToyProposer(Proposer):
             best = int(toy_logits(path).argmax())
             law = torch.full((VOCAB_SIZE,), (1 - self.accuracy) / VOCAB_SIZE)
             law[best] += self.accuracy
-            u = noise(request, Purpose.DRAFT, request.num_tokens, i)
-            tokens.append(min(int(torch.searchsorted(law.cumsum(0), u)), VOCAB_SIZE - 1))
+            tokens.append(noise.draw(request, i, law))
             laws.append(law)
             path.append((tokens[-1], len(path)))
-        return Draft(tuple(tokens), torch.stack(laws) if self.sampled else None)
+        return Draft(tuple(tokens), probs=torch.stack(laws) if self.sampled else None)
 
 
 def toy_config(**options: Any) -> EngineConfig:

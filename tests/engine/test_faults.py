@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fairdraft.config import SamplingParams
-from fairdraft.draft import Verdict
+from fairdraft.draft import Draft, Verdict
 from fairdraft.engine import engine as engine_module
 from fairdraft.engine.engine import Engine
 from fairdraft.engine.scheduler import Scheduler
@@ -97,10 +97,10 @@ def test_without_a_fault_it_survives() -> None:
 
 def stale_kv_after_rejection(patch: pytest.MonkeyPatch) -> None:
     """The slot of a rejected token is not written over by the token that took its place."""
-    build = Engine._flat_batch
+    build = engine_module.flat_batch
 
-    def faulty(self: Engine, step: Any) -> FlatBatch:
-        batch = build(self, step)
+    def faulty(step: Any, *rest: Any) -> FlatBatch:
+        batch = build(step, *rest)
         slots = batch.slots.clone()
         for i, entry in enumerate(step):
             first = batch.cu_rows[i]
@@ -108,7 +108,7 @@ def stale_kv_after_rejection(patch: pytest.MonkeyPatch) -> None:
                 slots[first] = slots[first + 1]
         return replace(batch, slots=slots)
 
-    patch.setattr(Engine, "_flat_batch", faulty)
+    patch.setattr(engine_module, "flat_batch", faulty)
 
 
 def mask_off_by_one(patch: pytest.MonkeyPatch) -> None:
@@ -128,8 +128,8 @@ def mask_off_by_one(patch: pytest.MonkeyPatch) -> None:
 def bonus_token_from_the_wrong_row(patch: pytest.MonkeyPatch) -> None:
     """After full acceptance the last draft token's own row is read again."""
 
-    def faulty(draft: Sequence[int], target: Callable[[int], int]) -> Verdict:
-        for i, token in enumerate(draft):
+    def faulty(draft: Draft, target: Callable[[int], int]) -> Verdict:
+        for i, token in enumerate(draft.token_ids):
             if target(i) != token:
                 return Verdict(tuple(range(i)), target(i))
         return Verdict(tuple(range(len(draft))), target(max(len(draft) - 1, 0)))
@@ -139,17 +139,17 @@ def bonus_token_from_the_wrong_row(patch: pytest.MonkeyPatch) -> None:
 
 def positions_off_by_one_after_partial_acceptance(patch: pytest.MonkeyPatch) -> None:
     """The step after a rejection runs at positions that still count a rejected token."""
-    build = Engine._flat_batch
+    build = engine_module.flat_batch
 
-    def faulty(self: Engine, step: Any) -> FlatBatch:
-        batch = build(self, step)
+    def faulty(step: Any, *rest: Any) -> FlatBatch:
+        batch = build(step, *rest)
         positions = batch.positions.clone()
         for i, entry in enumerate(step):
             if entry.request.counters.num_rejections:
                 positions[batch.cu_rows[i] : batch.cu_rows[i + 1]] += 1
         return replace(batch, positions=positions)
 
-    patch.setattr(Engine, "_flat_batch", faulty)
+    patch.setattr(engine_module, "flat_batch", faulty)
 
 
 def block_hashed_before_acceptance(patch: pytest.MonkeyPatch) -> None:
@@ -170,16 +170,16 @@ def block_hashed_before_acceptance(patch: pytest.MonkeyPatch) -> None:
 
 def proposer_sees_a_rejected_token(patch: pytest.MonkeyPatch) -> None:
     """Rows of rejected drafts are handed on."""
-    rows = Engine._rows
+    rows = engine_module.standing_rows
 
-    def faulty(self: Engine, step: Any, verdicts: Any, batch: Any, output: Any) -> Rows:
+    def faulty(step: Any, verdicts: Any, *rest: Any) -> Rows:
         all_stand = [
             verdict and Verdict(tuple(range(len(entry.draft))), verdict.token)
             for entry, verdict in zip(step, verdicts, strict=True)
         ]
-        return rows(self, step, all_stand, batch, output)
+        return rows(step, all_stand, *rest)
 
-    patch.setattr(Engine, "_rows", faulty)
+    patch.setattr(engine_module, "standing_rows", faulty)
 
 
 def penalties_that_miss_the_draft(patch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,8 @@ from fairdraft.models import attention as attention_module
 from fairdraft.models.attention import PagedAttention
 from fairdraft.models.runner import refuse_unsupported
 from fairdraft.proposers import Proposer
-from fairdraft.proposers.base import Noise
 from fairdraft.request import Request
+from fairdraft.sampling.sampler import DraftNoise
 
 KINDS = ["llama", "qwen3", "mistral", "gemma2", "gemma3_text", "gpt2"]
 Tiny = Callable[[str], Path]
@@ -61,7 +61,7 @@ class Prompter(Proposer):
         requests: Sequence[Request],
         budgets: Sequence[int],
         slots: Sequence[Sequence[int]],
-        noise: Noise,
+        noise: DraftNoise,
     ) -> list[Draft]:
         drafts = []
         for request, budget in zip(requests, budgets, strict=True):

@@ -11,6 +11,7 @@ from fairdraft import SamplingParams
 from fairdraft.errors import ConfigError
 from fairdraft.proposers.ngram import MATCHES, NgramProposer
 from fairdraft.request import Request
+from fairdraft.sampling.sampler import DraftNoise
 
 untimed = settings(deadline=None)
 texts = st.lists(st.integers(0, 2), min_size=1, max_size=24)
@@ -20,12 +21,18 @@ def request_of(text: Sequence[int], name: str = "r") -> Request:
     return Request(name, tuple(text), SamplingParams(max_tokens=None))
 
 
-def no_noise(*_: Any) -> float:
-    raise AssertionError("prompt lookup draws nothing")
+class Silent(DraftNoise):
+    """Prompt lookup draws nothing."""
+
+    def draw(self, *_: Any) -> int:
+        raise AssertionError
+
+
+NOISE = Silent()
 
 
 def ask(proposer: NgramProposer, request: Request, budget: int) -> tuple[int, ...]:
-    (draft,) = proposer.propose([request], [budget], [[]], no_noise)
+    (draft,) = proposer.propose([request], [budget], [[]], NOISE)
     assert draft.probs is None
     return draft.token_ids
 
@@ -97,7 +104,7 @@ def test_a_copy_goes_on_into_itself() -> None:
 
 def test_the_budget_is_kept_for_each_request() -> None:
     requests = [request_of([1, 2, 3, 4, 5, 6, 1, 2], name) for name in "abc"]
-    drafts = NgramProposer(4, 3, 1).propose(requests, [1, 3, 2], [[], [], []], no_noise)
+    drafts = NgramProposer(4, 3, 1).propose(requests, [1, 3, 2], [[], [], []], NOISE)
     assert [draft.token_ids for draft in drafts] == [(3,), (3, 4, 5), (3, 4)]
 
 
@@ -105,7 +112,7 @@ def test_requests_do_not_see_each_other() -> None:
     proposer = NgramProposer(4, 2, 1)
     rich, poor = request_of([1, 2, 3, 1, 2], "rich"), request_of([5, 1, 2], "poor")
     for _ in range(2):
-        drafts = proposer.propose([rich, poor], [2, 2], [[], []], no_noise)
+        drafts = proposer.propose([rich, poor], [2, 2], [[], []], NOISE)
         assert [draft.token_ids for draft in drafts] == [(3, 1), ()]
 
 

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,8 +12,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fairdraft import SamplingParams
+from fairdraft.draft import Draft
+from fairdraft.errors import RequestError
 from fairdraft.request import Request
-from fairdraft.sampling.sampler import TargetRows, draw
+from fairdraft.sampling.noise import Purpose, bits, race
+from fairdraft.sampling.sampler import DraftNoise, TargetRows, draw, draw_coupled
 
 untimed = settings(deadline=None)
 JUST_BELOW_ONE = math.nextafter(1, 0)
@@ -23,7 +27,7 @@ def rows_of(
     logits: torch.Tensor, drafted: tuple[int, ...] = (), seed: int = 0, **params: Any
 ) -> TargetRows:
     request = Request("r", (3, 1), SamplingParams(max_tokens=None, **params), seed)
-    return TargetRows(request, drafted, logits, logits.argmax(-1).tolist())
+    return TargetRows(request, Draft(drafted), logits, logits.argmax(-1).tolist())
 
 
 # --- draw
@@ -150,3 +154,59 @@ def test_positions_draw_apart() -> None:
     logits = torch.zeros(40, 1000)
     rows = rows_of(logits, tuple(range(39)))
     assert len({rows.token(i) for i in range(40)}) > 30
+
+
+# --- the Gumbel draw
+
+
+def test_a_race_has_its_law_whatever_the_scale() -> None:
+    law = torch.tensor([0.5, 0.0, 0.3, 0.15, 0.05])
+    counts = [Counter(draw_coupled(law * scale, 4, i) for i in range(20_000)) for scale in (1, 7)]
+    assert counts[0] == counts[1]
+    expected = [20_000 * float(p) for p in law if p]
+    assert stats.chisquare([counts[0][t] for t in (0, 2, 3, 4)], expected).pvalue > 0.01
+    assert counts[0][1] == 0
+
+
+def test_a_race_is_won_by_the_largest_of_log_law_plus_gumbel() -> None:
+    """The shortcut around most logarithms changes no winner."""
+    rng = np.random.default_rng(0)
+    for i in range(300):
+        law = rng.dirichlet(np.full(500, 0.1)).astype(np.float32)
+        noise = np.array(
+            [-math.log(-math.log(_splitmix(bits(9, Purpose.COUPLED, i), t))) for t in range(500)]
+        )
+        with np.errstate(divide="ignore"):
+            assert race(law, bits(9, Purpose.COUPLED, i)) == (np.log(law) + noise).argmax()
+
+
+def _splitmix(key: int, token: int) -> float:
+    """SplitMix64's (token + 1)-th number from `key`, as a uniform in (0, 1)."""
+    mask = 2**64 - 1
+    z = (key + (token + 1) * 0x9E3779B97F4A7C15) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    z ^= z >> 31
+    return ((z >> 11) + 0.5) * 2.0**-53
+
+
+def test_a_race_stays_within_the_support() -> None:
+    law = torch.zeros(1000)
+    law[[3, 700]] = torch.tensor([1e-30, 1e-38])
+    assert {draw_coupled(law, 0, i) for i in range(200)} == {3}
+    with pytest.raises(RequestError, match="forbid all"):
+        draw_coupled(torch.zeros(10), 0, 0)
+
+
+def test_drafter_and_target_meet_in_one_race() -> None:
+    """Under coupling equal laws draw equal tokens; otherwise their noise is apart."""
+    law = torch.rand(50, generator=torch.Generator().manual_seed(0))
+    agree = {True: 0, False: 0}
+    for seed in range(200):
+        request = Request("r", (3, 1), SamplingParams(temperature=1.0), seed)
+        for coupled in agree:
+            target = TargetRows(request, Draft((0,)), law.log()[None].repeat(2, 1), [], coupled)
+            drafted = DraftNoise(coupled).draw(request, 1, law)
+            agree[coupled] += drafted == target.token(1)
+    assert agree[True] == 200
+    assert agree[False] < 40

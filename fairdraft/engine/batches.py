@@ -1,0 +1,129 @@
+"""What goes into a step's run and what comes out of it, row by row."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fairdraft.draft import Verdict
+from fairdraft.engine.scheduler import ScheduledRequest
+from fairdraft.kv import KVManager
+from fairdraft.models import FlatBatch, RunOutput
+from fairdraft.proposers import Rows
+from fairdraft.request import Request
+from fairdraft.telemetry import StepTimes
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What one step gave one request.
+
+    Args:
+        request: with its counters, text so far and finish reason.
+        token_ids: tokens it gained.
+        draft_token_ids: what was verified.
+        num_accepted: how many of them stood.
+        text: text it gained; part of it is held back while a stop string may be under way.
+        logprobs: per token its log-probability and the likeliest ones', if asked for.
+    """
+
+    request: Request
+    token_ids: list[int]
+    draft_token_ids: tuple[int, ...]
+    num_accepted: int
+    text: str
+    logprobs: list[dict[int, float]] | None
+
+
+def flat_batch(step: Sequence[ScheduledRequest], kv: KVManager, device: torch.device) -> FlatBatch:
+    """The step's rows side by side."""
+    token_ids: list[int] = []
+    positions: list[int] = []
+    slots: list[int] = []
+    logit_rows: list[int] = []
+    cu_rows = [0]
+    for entry in step:
+        end = entry.start + entry.num_new_tokens
+        token_ids.extend(entry.token_ids)
+        positions.extend(range(entry.start, end))
+        slots.extend(kv.slots(entry.request, entry.start, end))
+        cu_rows.append(len(token_ids))
+        logit_rows.extend(range(cu_rows[-1] - entry.num_logit_rows, cu_rows[-1]))
+    return FlatBatch(
+        torch.tensor(token_ids, dtype=torch.int64, device=device),
+        torch.tensor(positions, dtype=torch.int64, device=device),
+        torch.tensor(slots, dtype=torch.int64, device=device),
+        cu_rows,
+        [entry.start for entry in step],
+        [entry.request.block_table for entry in step],
+        kv.block_size,
+        torch.tensor(logit_rows, dtype=torch.int64, device=device),
+    )
+
+
+def row_ranges(step: Sequence[ScheduledRequest]) -> list[range]:
+    """Each entry's rows among the step's logits."""
+    ends = list(itertools.accumulate(entry.num_logit_rows for entry in step))
+    return [range(end - e.num_logit_rows, end) for e, end in zip(step, ends, strict=True)]
+
+
+def standing_rows(
+    step: Sequence[ScheduledRequest],
+    verdicts: Sequence[Verdict | None],
+    kv: KVManager,
+    batch: FlatBatch,
+    output: RunOutput,
+) -> Rows:
+    """The rows that stand: everything that ran, without the rejected drafts."""
+    kept: list[int] = []
+    cu_rows = [0]
+    token_ids: list[int] = []
+    next_token_ids: list[int] = []
+    positions: list[int] = []
+    slots: list[int] = []
+    for i, (entry, verdict) in enumerate(zip(step, verdicts, strict=True)):
+        rejected = len(entry.draft) - verdict.num_accepted if verdict else 0
+        count = entry.num_new_tokens - rejected
+        end = entry.start + count
+        kept.extend(range(batch.cu_rows[i], batch.cu_rows[i] + count))
+        cu_rows.append(len(kept))
+        token_ids.extend(entry.token_ids[:count])
+        following = entry.token_ids[1:count]
+        next_token_ids.extend(following)
+        if count:
+            known = entry.request.token_ids
+            newest = verdict.token if verdict else known[end]
+            next_token_ids.append(newest)
+        positions.extend(range(entry.start, end))
+        slots.extend(kv.slots(entry.request, entry.start, end))
+    hidden = {layer: state[kept] for layer, state in output.hidden.items()}
+    request_ids = [entry.request.request_id for entry in step]
+    return Rows(request_ids, cu_rows, token_ids, next_token_ids, positions, slots, hidden)
+
+
+def trace_record(
+    number: int,
+    times: StepTimes,
+    step: Sequence[ScheduledRequest],
+    outputs: Sequence[StepOutput],
+) -> dict[str, Any]:
+    """One line of the step trace."""
+    gained = {output.request.request_id: output for output in outputs}
+    requests = []
+    for entry in step:
+        record: dict[str, Any] = {
+            "request_id": entry.request.request_id,
+            "num_computed_tokens": entry.start,
+            "num_new_tokens": entry.num_new_tokens,
+        }
+        output = gained.get(entry.request.request_id)
+        if output is not None:
+            record["draft_token_ids"] = list(output.draft_token_ids)
+            record["num_accepted"] = output.num_accepted
+            record["token_ids"] = output.token_ids
+        requests.append(record)
+    return {"step": number, "times": vars(times), "requests": requests}

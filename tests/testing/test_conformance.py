@@ -1,0 +1,227 @@
+"""The suite passes what is sound and catches what is not: proposers of ours, and planted faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM as Auto
+
+from fairdraft.config import SamplingParams
+from fairdraft.draft import Draft
+from fairdraft.models import ModelRunner
+from fairdraft.proposers.draft_model import DraftModelProposer
+from fairdraft.proposers.ngram import NgramProposer
+from fairdraft.request import Request
+from fairdraft.sampling import sampler
+from fairdraft.sampling.noise import Purpose, uniform
+from fairdraft.sampling.sampler import DraftNoise, RoundDraws, draw
+from fairdraft.testing import ConformanceError, ToyProposer, ToyRunner, check_proposer
+from fairdraft.testing.conformance import LAW_PARAMS, text_law
+
+
+def test_a_choosing_proposer_passes() -> None:
+    report = check_proposer(ToyProposer, accuracy=0.6)
+    assert report.deterministic
+    assert report.draws == 0
+    assert report.texts >= 8 * 3 * 4
+    assert 0 < report.accepted < report.drafted
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 0.7])
+def test_a_drawing_proposer_passes(accuracy: float) -> None:
+    report = check_proposer(ToyProposer, accuracy=accuracy, sampled=True, draws=10_000)
+    assert not report.deterministic
+    assert set(report.p_values) == {
+        f"{rule}, {name}" for rule in ("standard", "block") for name in LAW_PARAMS
+    }
+    assert min(report.p_values.values()) > 1e-4
+
+
+def test_prompt_lookup_passes() -> None:
+    assert check_proposer(NgramProposer, prompt_lookup_min=1, prompt_lookup_max=3).drafted
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma3_text", "gpt2"])
+@pytest.mark.parametrize("method", ["greedy", "probabilistic"])
+def test_self_drafting_passes(kind: str, method: str, tiny: Callable[[str], Path]) -> None:
+    def runner() -> ModelRunner:
+        return ModelRunner(Auto.from_pretrained(tiny(kind), dtype=torch.float32))
+
+    report = check_proposer(
+        DraftModelProposer, runner=runner, draft_sample_method=method, draws=1_000
+    )
+    assert report.deterministic == (method == "greedy")
+    assert 0 < report.accepted < report.drafted
+
+
+def test_the_law_of_texts_sums_to_one() -> None:
+    law = text_law(ToyRunner(), (1, 2, 3), LAW_PARAMS["top-k"])
+    assert sum(law.values()) == pytest.approx(1)
+    assert len(law) == 3**5
+
+
+# --- planted faults
+
+
+class DropsUnlikely(ToyProposer):
+    """Cuts a drawn draft before its first unlikely token."""
+
+    def propose(self, *args: Any) -> list[Draft]:
+        drafts = super().propose(*args)
+        return [d.trimmed(self._likely(d)) for d in drafts]
+
+    def _likely(self, draft: Draft) -> int:
+        for i, token in enumerate(draft.token_ids):
+            if draft.probs[i][token] < 0.3:
+                return i
+        return len(draft)
+
+
+class LawsOneRowLate(ToyProposer):
+    """Hands on the laws of the rows behind."""
+
+    def propose(self, *args: Any) -> list[Draft]:
+        drafts = super().propose(*args)
+        return [replace(d, probs=(d.probs.roll(-1, 0) + 1e-3) / (1 + 0.032)) for d in drafts]
+
+
+class ArgmaxAsDrawn(ToyProposer):
+    """Chooses the likeliest token and says it was drawn."""
+
+    def propose(self, *args: Any) -> list[Draft]:
+        drafts = super().propose(*args)
+        return [
+            replace(d, token_ids=tuple(d.probs.argmax(-1).tolist())) if len(d) else d
+            for d in drafts
+        ]
+
+
+class PeeksAtTheTarget(ToyProposer):
+    """Draws with the very noise that the target will use, under a rule that shares none."""
+
+    def propose(
+        self,
+        requests: Sequence[Request],
+        budgets: Sequence[int],
+        slots: Sequence[Sequence[int]],
+        noise: DraftNoise,
+    ) -> list[Draft]:
+        class Peeking(DraftNoise):
+            def draw(
+                self, request: Request, index: int, law: torch.Tensor, sibling: int = 0
+            ) -> int:
+                return draw(law, uniform(request.seed, Purpose.ACCEPT, request.num_tokens, index))
+
+        return super().propose(requests, budgets, slots, Peeking())
+
+
+@pytest.mark.parametrize("fault", [DropsUnlikely, LawsOneRowLate, ArgmaxAsDrawn, PeeksAtTheTarget])
+def test_a_biased_proposer_is_caught(fault: type[ToyProposer]) -> None:
+    with pytest.raises(ConformanceError, match="do not follow the target's law"):
+        check_proposer(fault, accuracy=0.4, sampled=True, draws=10_000)
+
+
+class Wrong(ToyProposer):
+    """Breaks the contract in the way it is told."""
+
+    def __init__(self, k: int, wrong: Callable[[Draft], Draft]) -> None:
+        super().__init__(k, sampled=True)
+        self.wrong = wrong
+
+    def propose(self, *args: Any) -> list[Draft]:
+        return [self.wrong(d) for d in super().propose(*args)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda d: Draft((*d.token_ids, 1)), "the budget is"),
+        (lambda d: Draft((99,)), "outside the vocabulary"),
+        (lambda d: Draft((1, 1), (-1, -1)), "drafts_trees is False"),
+        (lambda d: Draft(d.token_ids, probs=2 * d.probs), "sum to 2"),
+        (lambda d: Draft((1,), probs=torch.eye(32)[:1]), "gives it 0"),
+    ],
+)
+def test_a_broken_contract_is_told(wrong: Callable[[Draft], Draft], message: str) -> None:
+    with pytest.raises(ConformanceError, match=message):
+        check_proposer(Wrong, wrong=wrong)
+
+
+# --- faults in the engine's own randomness
+
+COIN = torch.full((32,), -torch.inf)
+COIN[:2] = torch.tensor([0.7, 0.3]).log()
+
+
+class CoinRunner(ToyRunner):
+    """p = [.7, .3], whatever came before."""
+
+    def logits(self, path: Sequence[tuple[int, int]]) -> torch.Tensor:
+        return COIN
+
+
+class CoinProposer(ToyProposer):
+    """q = [.4, .6], whatever came before."""
+
+    def propose(
+        self,
+        requests: Sequence[Request],
+        budgets: Sequence[int],
+        slots: Sequence[Sequence[int]],
+        noise: DraftNoise,
+    ) -> list[Draft]:
+        law = torch.zeros(32)
+        law[:2] = torch.tensor([0.4, 0.6])
+        return [
+            Draft(tuple(noise.draw(r, i, law) for i in range(k)), probs=[law] * k)
+            for r, k in zip(requests, budgets, strict=True)
+        ]
+
+
+def test_coins_pass() -> None:
+    check_proposer(CoinProposer, runner=CoinRunner, num_speculative_tokens=2, draws=6_000)
+
+
+def test_noise_keyed_by_position_is_caught_under_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second round meets the first one's noise again (FACTS: TV 0.05 over three tokens)."""
+
+    def accept(self: RoundDraws, node: int, probability: float) -> bool:
+        return uniform(self.seed, Purpose.ACCEPT, self.start + node) < float(probability)
+
+    def drawn(
+        self: DraftNoise, request: Request, index: int, law: torch.Tensor, sibling: int = 0
+    ) -> int:
+        if self.coupled:
+            return sampler.draw_coupled(law, request.seed, request.num_tokens + index)
+        return draw(law, uniform(request.seed, Purpose.DRAFT, request.num_tokens + index))
+
+    monkeypatch.setattr(RoundDraws, "accept", accept)
+    monkeypatch.setattr(DraftNoise, "draw", drawn)
+    with pytest.raises(ConformanceError, match="block"):
+        check_proposer(CoinProposer, runner=CoinRunner, num_speculative_tokens=2, draws=6_000)
+
+
+def test_a_coupled_draw_from_outside_the_filter_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The race must be run on the filtered law that plain decoding samples."""
+    token = sampler.TargetRows.token
+
+    def faulty(self: sampler.TargetRows, row: int) -> int:
+        if self.coupled and len(self.draft):
+            hot = replace(self.request.params, top_k=0, top_p=1.0, min_p=0.0)
+            law = sampler.probabilities(self.logits[row], hot)
+            place = self.request.num_tokens + self.draft.depths[row]
+            return sampler.draw_coupled(law, self.request.seed, place)
+        return token(self, row)
+
+    monkeypatch.setattr(sampler.TargetRows, "token", faulty)
+    with pytest.raises(ConformanceError, match="coupled"):
+        check_proposer(ToyProposer, accuracy=0.7)
+
+
+def test_greedy_params_do_not_reach_the_law() -> None:
+    assert all(isinstance(p, SamplingParams) and not p.greedy for p in LAW_PARAMS.values())
