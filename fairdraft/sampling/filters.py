@@ -14,8 +14,7 @@ from torch import Tensor
 
 from fairdraft.config import SamplingParams
 from fairdraft.request import Request
-
-_TOP_P_SHORTLIST = 256  # tokens sorted first; the whole vocabulary only if their mass falls short
+from fairdraft.sampling.kernels import restrict
 
 
 def needs_history(request: Request) -> bool:
@@ -90,21 +89,8 @@ def probabilities(logits: Tensor, params: SamplingParams) -> Tensor:
         [V] float32, sums to 1.
     """
     law = torch.softmax(logits.float() / params.temperature, dim=-1)
-    if params.min_p > 0:
-        law = torch.where(law >= params.min_p * law.max(), law, 0.0)
-    if 0 < params.top_k < law.numel():
-        law = torch.where(law >= law.topk(params.top_k).values[-1], law, 0.0)
-    if params.top_p < 1:
-        law = torch.where(law >= _nucleus_edge(law, params.top_p), law, 0.0)
-    return law / law.sum()
-
-
-def _nucleus_edge(law: Tensor, top_p: float) -> Tensor:
-    """Probability of the last token of the smallest set whose share reaches `top_p`."""
-    goal = top_p * law.sum()
-    best = law.topk(min(_TOP_P_SHORTLIST, law.numel())).values
-    if best.sum() < goal:
-        best = law.sort(descending=True).values
-    reached = best.cumsum(0) >= goal
-    last = reached.to(torch.uint8).argmax() if bool(reached.any()) else best.numel() - 1
-    return best[last]
+    if params.min_p > 0 or 0 < params.top_k < law.numel() or params.top_p < 1:
+        kept = law.cpu()
+        restrict(kept.numpy(), params.min_p, params.top_k, params.top_p)
+        law = kept.to(law.device)
+    return law

@@ -50,7 +50,6 @@ def derive_seed(seed: int, purpose: Purpose, index: int) -> int:
     return bits(seed, purpose, index)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
 def race(law: npt.NDArray[np.float32], key: int) -> int:
     """The token that comes first when each runs an exponential time at the rate of its law.
 
@@ -65,12 +64,17 @@ def race(law: npt.NDArray[np.float32], key: int) -> int:
     Returns:
         The token; −1 if the law is zero everywhere or no number.
     """
+    return int(_race(law, np.uint64(key)))
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _race(law: npt.NDArray[np.float32], key: np.uint64) -> int:
     winner = -1
     best = np.inf
     for token in range(law.size):
         p = np.float64(law[token])
         if p > 0.0:
-            z = np.uint64(key) + np.uint64(token + 1) * np.uint64(0x9E3779B97F4A7C15)
+            z = key + np.uint64(token + 1) * np.uint64(0x9E3779B97F4A7C15)
             z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
             z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             z ^= z >> np.uint64(31)

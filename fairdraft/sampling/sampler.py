@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from fairdraft.draft import Draft
 from fairdraft.errors import RequestError
 from fairdraft.request import Request
 from fairdraft.sampling.filters import adjust, needs_history, probabilities
+from fairdraft.sampling.kernels import pick
 from fairdraft.sampling.noise import Purpose, bits, race, uniform
 
 _NOTHING_LEFT = (
@@ -27,12 +27,10 @@ def draw(law: Tensor, u: float) -> int:
     Raises:
         RequestError: every token is forbidden, or the logits are no numbers.
     """
-    support = law.nonzero().squeeze(1)
-    edges = law[support].double().cumsum(0)
-    if not support.numel() or not bool(edges[-1].isfinite()):
+    token = int(pick(law.cpu().numpy(), u))
+    if token < 0:
         raise RequestError(_NOTHING_LEFT)
-    place = torch.searchsorted(edges, u * edges[-1], right=True)
-    return int(support[place.clamp(max=support.numel() - 1)])
+    return token
 
 
 def draw_coupled(law: Tensor, seed: int, position: int) -> int:
@@ -46,7 +44,7 @@ def draw_coupled(law: Tensor, seed: int, position: int) -> int:
     Raises:
         RequestError: as in `draw`.
     """
-    token = int(race(law.float().cpu().numpy(), bits(seed, Purpose.COUPLED, position)))
+    token = race(law.float().cpu().numpy(), bits(seed, Purpose.COUPLED, position))
     if token < 0:
         raise RequestError(_NOTHING_LEFT)
     return token

@@ -30,28 +30,28 @@ STRESSES: dict[str, dict[str, Any]] = {
 }
 
 PARAMS: dict[str, SamplingParams] = {
-    "greedy": SamplingParams(temperature=0, max_tokens=20, ignore_eos=True),
+    "greedy": SamplingParams(temperature=0, max_tokens=16, ignore_eos=True),
     "greedy, penalties": SamplingParams(
-        temperature=0, frequency_penalty=0.7, repetition_penalty=1.2, max_tokens=20, ignore_eos=True
+        temperature=0, frequency_penalty=0.7, repetition_penalty=1.2, max_tokens=16, ignore_eos=True
     ),
-    "sampled": SamplingParams(temperature=1, max_tokens=20, ignore_eos=True),
+    "sampled": SamplingParams(temperature=1, max_tokens=16, ignore_eos=True),
     "sampled, filters": SamplingParams(
         temperature=0.8,
         top_p=0.95,
         top_k=12,
         min_p=0.02,
         presence_penalty=0.3,
-        max_tokens=20,
+        max_tokens=16,
         ignore_eos=True,
     ),
 }
 
 # Laws are compared over whole texts of a few tokens, with few enough tokens to fill every cell.
-LAW_TOKENS = 5
+LAW_TOKENS = 4
 LAW_PARAMS: dict[str, SamplingParams] = {
-    "top-k": SamplingParams(top_k=3, max_tokens=LAW_TOKENS, ignore_eos=True),
+    "top-k": SamplingParams(top_k=2, max_tokens=LAW_TOKENS, ignore_eos=True),
     "top-k, hot, penalties": SamplingParams(
-        temperature=1.6, top_k=3, presence_penalty=0.8, max_tokens=LAW_TOKENS, ignore_eos=True
+        temperature=1.6, top_k=2, presence_penalty=0.8, max_tokens=LAW_TOKENS, ignore_eos=True
     ),
 }
 LEVEL = 1e-4  # family-wise; seeds are fixed, so a sound proposer passes every time
@@ -145,15 +145,15 @@ def check_proposer(
     *,
     runner: Callable[[], Runner] = ToyRunner,
     num_speculative_tokens: int = 4,
-    draws: int = 4_000,
+    draws: int = 2_000,
     **options: Any,
 ) -> Conformance:
     """Prove on a small target that a proposer changes nothing.
 
     Runs it in the real engine: batched and alone, with chunked prefill, prefix hits and a pool so
-    small that it preempts. Texts must be token-identical to plain decoding, greedy ones under
-    every rule, sampled ones under Gumbel coupling, and under any rule if the drafts are chosen, not
-    drawn. Drawn drafts must leave the law of whole texts as it is under `standard` and `block`.
+    small that it preempts. Texts must be token-identical to plain decoding: greedy ones, sampled
+    ones under Gumbel coupling, and sampled ones under any rule if the drafts are chosen, not drawn.
+    Drawn drafts must leave the law of whole texts as it is under `standard` and `block`.
 
     Args:
         proposer_class: called as `proposer_class(num_speculative_tokens, **options)`.
@@ -170,12 +170,11 @@ def check_proposer(
         ConformanceError: what went wrong, and where.
     """
     suite = _Suite(runner, lambda: proposer_class(num_speculative_tokens, **options))
-    for rule in ("standard", "block", "coupled"):
-        if rule == "block" and suite.drafts_trees:
-            continue
-        for name, params in PARAMS.items():
-            if params.greedy or rule == "coupled" or suite.report.deterministic:
-                suite.check_identity(rule, name, params)
+    for name, params in PARAMS.items():
+        if params.greedy or suite.report.deterministic:
+            suite.check_identity("standard", name, params)
+        if not params.greedy:
+            suite.check_identity("coupled", name, params)
     if not suite.report.deterministic:
         for rule in ("standard",) if suite.drafts_trees else ("standard", "block"):
             for name, params in LAW_PARAMS.items():

@@ -15,6 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fairdraft import SamplingParams
+from fairdraft.draft import Draft
 from fairdraft.request import Request
 from fairdraft.sampling.filters import adjust, banned_tokens, needs_history, probabilities
 from fairdraft.sampling.sampler import TargetRows
@@ -120,7 +121,7 @@ def test_each_row_sees_the_drafts_before_it_and_no_others(
     request: Request, drafted: list[int], logits: list[list[float]]
 ) -> None:
     table = torch.tensor(logits[: len(drafted) + 1])
-    rows = TargetRows(request, tuple(drafted), table, table.argmax(-1).tolist())
+    rows = TargetRows(request, Draft(tuple(drafted)), table, table.argmax(-1).tolist())
     assert len(rows) == len(drafted) + 1
     for i in range(len(rows)):
         plain = slow_adjust(logits[i], request, request.output_token_ids + drafted[:i])

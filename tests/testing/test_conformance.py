@@ -21,7 +21,7 @@ from fairdraft.sampling import sampler
 from fairdraft.sampling.noise import Purpose, uniform
 from fairdraft.sampling.sampler import DraftNoise, RoundDraws, draw
 from fairdraft.testing import ConformanceError, ToyProposer, ToyRunner, check_proposer
-from fairdraft.testing.conformance import LAW_PARAMS, text_law
+from fairdraft.testing.conformance import LAW_PARAMS, _Suite, text_law
 
 
 def test_a_choosing_proposer_passes() -> None:
@@ -32,9 +32,9 @@ def test_a_choosing_proposer_passes() -> None:
     assert 0 < report.accepted < report.drafted
 
 
-@pytest.mark.parametrize("accuracy", [0.0, 0.7])
-def test_a_drawing_proposer_passes(accuracy: float) -> None:
-    report = check_proposer(ToyProposer, accuracy=accuracy, sampled=True, draws=10_000)
+@pytest.mark.parametrize(("accuracy", "draws"), [(0.0, 1_000), (0.7, 2_500)])
+def test_a_drawing_proposer_passes(accuracy: float, draws: int) -> None:
+    report = check_proposer(ToyProposer, accuracy=accuracy, sampled=True, draws=draws)
     assert not report.deterministic
     assert set(report.p_values) == {
         f"{rule}, {name}" for rule in ("standard", "block") for name in LAW_PARAMS
@@ -46,14 +46,21 @@ def test_prompt_lookup_passes() -> None:
     assert check_proposer(NgramProposer, prompt_lookup_min=1, prompt_lookup_max=3).drafted
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma3_text", "gpt2"])
-@pytest.mark.parametrize("method", ["greedy", "probabilistic"])
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        ("llama", "greedy"),
+        ("llama", "probabilistic"),
+        ("gemma3_text", "greedy"),
+        ("gpt2", "probabilistic"),
+    ],
+)
 def test_self_drafting_passes(kind: str, method: str, tiny: Callable[[str], Path]) -> None:
     def runner() -> ModelRunner:
         return ModelRunner(Auto.from_pretrained(tiny(kind), dtype=torch.float32))
 
     report = check_proposer(
-        DraftModelProposer, runner=runner, draft_sample_method=method, draws=1_000
+        DraftModelProposer, runner=runner, draft_sample_method=method, draws=500
     )
     assert report.deterministic == (method == "greedy")
     assert 0 < report.accepted < report.drafted
@@ -62,7 +69,7 @@ def test_self_drafting_passes(kind: str, method: str, tiny: Callable[[str], Path
 def test_the_law_of_texts_sums_to_one() -> None:
     law = text_law(ToyRunner(), (1, 2, 3), LAW_PARAMS["top-k"])
     assert sum(law.values()) == pytest.approx(1)
-    assert len(law) == 3**5
+    assert len(law) == 2**4
 
 
 # --- planted faults
@@ -101,29 +108,10 @@ class ArgmaxAsDrawn(ToyProposer):
         ]
 
 
-class PeeksAtTheTarget(ToyProposer):
-    """Draws with the very noise that the target will use, under a rule that shares none."""
-
-    def propose(
-        self,
-        requests: Sequence[Request],
-        budgets: Sequence[int],
-        slots: Sequence[Sequence[int]],
-        noise: DraftNoise,
-    ) -> list[Draft]:
-        class Peeking(DraftNoise):
-            def draw(
-                self, request: Request, index: int, law: torch.Tensor, sibling: int = 0
-            ) -> int:
-                return draw(law, uniform(request.seed, Purpose.ACCEPT, request.num_tokens, index))
-
-        return super().propose(requests, budgets, slots, Peeking())
-
-
-@pytest.mark.parametrize("fault", [DropsUnlikely, LawsOneRowLate, ArgmaxAsDrawn, PeeksAtTheTarget])
+@pytest.mark.parametrize("fault", [DropsUnlikely, LawsOneRowLate, ArgmaxAsDrawn])
 def test_a_biased_proposer_is_caught(fault: type[ToyProposer]) -> None:
     with pytest.raises(ConformanceError, match="do not follow the target's law"):
-        check_proposer(fault, accuracy=0.4, sampled=True, draws=10_000)
+        check_proposer(fault, accuracy=0.4, sampled=True, draws=4_000)
 
 
 class Wrong(ToyProposer):
@@ -183,12 +171,32 @@ class CoinProposer(ToyProposer):
         ]
 
 
-def test_coins_pass() -> None:
-    check_proposer(CoinProposer, runner=CoinRunner, num_speculative_tokens=2, draws=6_000)
+COIN_PARAMS = SamplingParams(top_k=2, max_tokens=6, ignore_eos=True)
+
+
+def check_coins(rule: str, draws: int) -> None:
+    """The law of six coins; the suite's own texts are too short for a second round of k = 2."""
+    suite = _Suite(CoinRunner, lambda: CoinProposer(2))
+    suite.check_law(rule, "coins", COIN_PARAMS, draws)
+    suite.settle()
+
+
+@pytest.mark.parametrize("rule", ["standard", "block"])
+def test_coins_pass(rule: str) -> None:
+    check_coins(rule, 4_000)
+
+
+def test_a_draft_drawn_with_the_verifiers_noise_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def peeking(self: DraftNoise, request: Request, index: int, law: torch.Tensor) -> int:
+        return draw(law, uniform(request.seed, Purpose.ACCEPT, request.num_tokens, index))
+
+    monkeypatch.setattr(DraftNoise, "draw", peeking)
+    with pytest.raises(ConformanceError, match="do not follow the target's law"):
+        check_coins("standard", 4_000)
 
 
 def test_noise_keyed_by_position_is_caught_under_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second round meets the first one's noise again (FACTS: TV 0.05 over three tokens)."""
+    """A second round meets the first one's noise again (TV 0.05 over three tokens)."""
 
     def accept(self: RoundDraws, node: int, probability: float) -> bool:
         return uniform(self.seed, Purpose.ACCEPT, self.start + node) < float(probability)
@@ -203,7 +211,7 @@ def test_noise_keyed_by_position_is_caught_under_block(monkeypatch: pytest.Monke
     monkeypatch.setattr(RoundDraws, "accept", accept)
     monkeypatch.setattr(DraftNoise, "draw", drawn)
     with pytest.raises(ConformanceError, match="block"):
-        check_proposer(CoinProposer, runner=CoinRunner, num_speculative_tokens=2, draws=6_000)
+        check_coins("block", 10_000)
 
 
 def test_a_coupled_draw_from_outside_the_filter_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
