@@ -303,6 +303,9 @@ class EngineConfig:
             `max_model_len` tokens, 4 GiB at most.
         enable_prefix_caching: reuse the KV of equal prompt beginnings.
         seed: root of the seeds of requests that bring none.
+        batch_invariant: a row's result does not depend on how many rows run beside it, so that
+            output is bitwise the same with speculation on and off, at any batch and schedule.
+            Checked when the model loads. CPU only; long prompts are read more slowly.
         speculative_config: see `SpeculativeConfig`; None is off.
 
     Raises:
@@ -320,6 +323,7 @@ class EngineConfig:
     kv_cache_memory_bytes: int | None = None
     enable_prefix_caching: bool = True
     seed: int = 0
+    batch_invariant: bool = False
     speculative_config: SpeculativeConfig | None = field(default=None)
 
     def __post_init__(self) -> None:
@@ -341,6 +345,7 @@ class EngineConfig:
             f"every one of max_num_seqs={self.max_num_seqs} requests needs a token a step",
         )
         require_bool("enable_prefix_caching", self.enable_prefix_caching)
+        require_bool("batch_invariant", self.batch_invariant)
         require(
             isinstance(self.device, str),
             f"device is {self.device!r}, but must be auto, cpu, cuda or cuda:N",

@@ -29,9 +29,12 @@ class PagedAttention:
     Args:
         storage: keys and values of every slot.
         batch: the step's rows.
+        max_kernel_rows: requests with more rows than this go through torch.
     """
 
-    def __init__(self, storage: KVStorage, batch: FlatBatch) -> None:
+    def __init__(
+        self, storage: KVStorage, batch: FlatBatch, max_kernel_rows: int = MAX_KERNEL_ROWS
+    ) -> None:
         self.storage = storage
         self.batch = batch
         self.device = batch.slots.device
@@ -40,7 +43,7 @@ class PagedAttention:
         self._seen: dict[int | None, tuple[Any, Any]] = {}
         self._kernel = (
             self.device.type == "cpu"
-            and max(batch.row_counts, default=0) <= MAX_KERNEL_ROWS
+            and max(batch.row_counts, default=0) <= max_kernel_rows
             and storage.dtype in (torch.float32, torch.bfloat16)
             and all(s.key_dim % 32 == 0 and s.value_dim % 16 == 0 for s in storage.layers)
         )

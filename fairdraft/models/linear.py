@@ -36,13 +36,16 @@ def kernel_fits(weight: Tensor) -> bool:
     )
 
 
-def product(weight: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
+def product(
+    weight: Tensor, x: Tensor, out: Tensor | None = None, max_kernel_rows: int = MAX_KERNEL_ROWS
+) -> Tensor:
     """x · weightᵀ in float32.
 
     Args:
         weight: [N, K], for which `kernel_fits` holds.
         x: [M, K] contiguous, same dtype.
         out: [M, N] float32, where the result goes; None makes one. Fresh memory is slow to touch.
+        max_kernel_rows: more rows than this go through torch, where there are no tiles.
 
     Returns:
         out.
@@ -53,7 +56,7 @@ def product(weight: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
     operands = as_array(weight), as_array(x), out.numpy()
     if tiles.HAVE_TILES and x.dtype == torch.bfloat16:
         tiles.matmul(*operands, num_threads)
-    elif len(x) > MAX_KERNEL_ROWS:
+    elif len(x) > max_kernel_rows:
         out.copy_(nn.functional.linear(x, weight))
     elif num_threads == 1:
         kernels.matmul_serial(*operands)
@@ -65,19 +68,23 @@ def product(weight: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
 class RowLinear(nn.Linear):
     """An `nn.Linear` whose product takes the fast way where there is one. Made by `speed_up`."""
 
+    max_kernel_rows: int
+
     def forward(self, x: Tensor) -> Tensor:
         """[…, K] → […, N]."""
         rows = x.numel() // x.shape[-1]
-        limit = x.numel() if tiles.HAVE_TILES and x.dtype == torch.bfloat16 else MAX_KERNEL_ROWS
-        if not 0 < rows <= limit or x.dtype != self.weight.dtype:
+        tiled = tiles.HAVE_TILES and x.dtype == torch.bfloat16
+        few = rows <= self.max_kernel_rows
+        if not rows or not (few or tiled) or x.dtype != self.weight.dtype:
             return super().forward(x)
-        flat = product(self.weight, x.reshape(rows, -1).contiguous()).to(x.dtype)
+        flat = product(self.weight, x.reshape(rows, -1).contiguous(), None, self.max_kernel_rows)
+        flat = flat.to(x.dtype)
         if self.bias is not None:
             flat += self.bias
         return flat.view(*x.shape[:-1], -1)
 
 
-def speed_up(model: nn.Module) -> None:
+def speed_up(model: nn.Module, max_kernel_rows: int = MAX_KERNEL_ROWS) -> None:
     """Turn every linear layer that the kernel can read into a `RowLinear`, in place.
 
     The model can then no longer be trained: the kernel knows no gradients.
@@ -86,3 +93,4 @@ def speed_up(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) is nn.Linear and kernel_fits(module.weight):
             module.__class__ = RowLinear
+            module.max_kernel_rows = max_kernel_rows  # type: ignore[assignment]

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from fairdraft.errors import CheckpointError
 from fairdraft.kv import KVStorage, LayerShape
+from fairdraft.models import attention, linear
 from fairdraft.models.attention import ATTENTION_NAME, PagedAttention
 from fairdraft.models.batch import FlatBatch, RunOutput
 from fairdraft.models.fused import FusedDecoder, can_fuse
+from fairdraft.models.invariance import EVERY_ROW, require_invariance
 from fairdraft.models.linear import speed_up
 
 
@@ -58,12 +60,15 @@ class ModelRunner:
 
     Args:
         model: a loaded decoder-only transformers model, on its device, in its dtype.
+        batch_invariant: run every row count through the same kernels, so that a row's result does
+            not depend on how many rows run beside it, and check that it does not.
 
     Raises:
-        CheckpointError: the model needs what is not supported; the message names it and says why.
+        CheckpointError: the model needs what is not supported, or cannot be made batch-invariant;
+            the message names it and says why.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, batch_invariant: bool = False) -> None:
         refuse_unsupported(model)
         self.model = model.eval()
         self.model.set_attn_implementation(ATTENTION_NAME)
@@ -74,10 +79,14 @@ class ModelRunner:
         self.layers = self._probe_layers()
         self.storage: KVStorage | None = None
         self.fused: FusedDecoder | None = None
+        self._product_rows = EVERY_ROW if batch_invariant else linear.MAX_KERNEL_ROWS
+        self._attention_rows = EVERY_ROW if batch_invariant else attention.MAX_KERNEL_ROWS
         if can_fuse(model):
-            self.fused = FusedDecoder(model)
+            self.fused = FusedDecoder(model, self._product_rows)
         elif self.device.type == "cpu":
-            speed_up(model)
+            speed_up(model, self._product_rows)
+        if batch_invariant:
+            require_invariance(self)
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -115,7 +124,7 @@ class ModelRunner:
     def attention(self, batch: FlatBatch) -> PagedAttention:
         """The step's attention over this model's KV."""
         assert self.storage is not None, "allocate() comes first"
-        return PagedAttention(self.storage, batch)
+        return PagedAttention(self.storage, batch, self._attention_rows)
 
     @torch.inference_mode()
     def run(self, batch: FlatBatch, layers: Collection[int] = ()) -> RunOutput:
@@ -130,9 +139,9 @@ class ModelRunner:
             Logits [R, V] of `batch.logit_rows` (float32 on CPU, else the model's dtype), and the
             hidden states asked for.
         """
-        attention = self.attention(batch)
+        paged = self.attention(batch)
         if self.fused is not None:
-            return self.fused.run(attention, layers)
+            return self.fused.run(paged, layers)
         hidden: dict[int, Tensor] = {}
         hooks = [self._tap(layer, hidden) for layer in layers]
         try:
@@ -141,7 +150,7 @@ class ModelRunner:
                 position_ids=batch.positions[None],
                 use_cache=False,
                 logits_to_keep=batch.logit_rows,
-                paged=attention,
+                paged=paged,
             )
         finally:
             for hook in hooks:

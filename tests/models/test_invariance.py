@@ -1,0 +1,62 @@
+"""Batch invariance: equal bits whatever runs beside, and a clear word where that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM as Auto
+from transformers import LlamaConfig
+
+from fairdraft import LLM, SamplingParams
+from fairdraft.errors import CheckpointError
+from fairdraft.models import ModelRunner
+from fairdraft.models.invariance import largest_difference
+
+Tiny = Callable[[str], Path]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "mistral", "gemma2", "gemma3_text"])
+def test_rows_are_the_same_in_any_company(kind: str, dtype: torch.dtype, tiny: Tiny) -> None:
+    runner = ModelRunner(Auto.from_pretrained(tiny(kind), dtype=dtype), batch_invariant=True)
+    assert largest_difference(runner)[0] == 0
+
+
+def test_the_check_can_fail() -> None:
+    """Widths that are no multiples of 32 go through torch, whose kernels differ by row count."""
+    config = LlamaConfig(
+        vocab_size=500,
+        hidden_size=1000,
+        intermediate_size=1500,
+        num_hidden_layers=3,
+        num_attention_heads=10,
+        num_key_value_heads=5,
+        head_dim=100,
+    )
+    torch.manual_seed(0)
+    model = Auto.from_config(config).bfloat16()
+    with pytest.raises(CheckpointError, match=r"batch_invariant=True cannot be kept.*33|1, 16"):
+        ModelRunner(model, batch_invariant=True)
+
+
+def test_bfloat16_text_is_bitwise_the_same_on_and_off(tiny: Tiny) -> None:
+    """On and off, batched, chunked, preempted and behind prefix hits, with log-probabilities."""
+    folder = str(tiny("llama"))
+    prompts = [{"prompt_token_ids": [5, 6, 7, 8] * 9 + [i]} for i in range(6)]
+    params = SamplingParams(temperature=0, max_tokens=40, ignore_eos=True, logprobs=2)
+    common = {"dtype": "bfloat16", "batch_invariant": True, "block_size": 8}
+    ngram = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_min": 1}
+    off = LLM(folder, **common, max_num_seqs=1).generate(prompts, params)
+    tight = {"max_num_seqs": 6, "max_num_batched_tokens": 24, "num_gpu_blocks_override": 30}
+    on = LLM(folder, **common, **tight, speculative_config=ngram)
+    for _ in range(2):  # the second time behind prefix hits
+        again = on.generate(prompts, params)
+        for one, other in zip(off, again, strict=True):
+            assert one.outputs[0].token_ids == other.outputs[0].token_ids
+            assert one.outputs[0].logprobs == other.outputs[0].logprobs
+    assert on.engine.scheduler.num_preemptions
+    assert on.counters.num_accepted_tokens
+    assert again[0].num_cached_tokens
