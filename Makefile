@@ -39,16 +39,15 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(READY)
-	$(BIN)/python benchmarks/identity.py
-	$(BIN)/python benchmarks/step_time.py
-	$(BIN)/python benchmarks/ngram.py
+	for name in identity coupled invariance step_time verification block context ngram; do \
+		$(BIN)/python -m benchmarks.$$name || exit 1; done
 	$(BIN)/fairdraft bench run humaneval gsm8k mt_bench --k 4 --concurrency 8 \
 		--out benchmarks/results/bench.json
 	FORCE_COLOR=1 $(BIN)/fairdraft demo --svg docs/demo.svg
 	$(MAKE) tables
 
 tables: $(READY)
-	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python -m benchmarks.tables
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

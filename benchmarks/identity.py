@@ -10,6 +10,8 @@ A mismatch is audited: transformers' logits on the common beginning, teacher-for
 the two likeliest tokens under 1e-3 is a near-tie, anything else is a bug.
 
 Every finished part is kept in benchmarks/work; run again, it goes on where it stopped.
+
+    python -m benchmarks.identity
 """
 
 from __future__ import annotations
@@ -23,12 +25,11 @@ from typing import Any
 
 import torch
 
+from benchmarks.common import RESULTS, WORK, chat_prompts, kept
 from fairdraft import LLM, SamplingParams
-from fairdraft.cli.datasets import load_prompts
 from fairdraft.cli.environment import benchmark_environment
 from fairdraft.models import load_checkpoint
 
-HERE = Path(__file__).parent
 DATASETS = ("humaneval", "gsm8k", "mt_bench")
 NUM_TOKENS = 128
 NEAR_TIE = 1e-3
@@ -121,36 +122,17 @@ def sampling_params() -> list[SamplingParams]:
     ]
 
 
-def kept(work: Path, name: str, compute: Callable[[], Any]) -> Any:
-    """The result of a part: from the last run if it got that far, else computed and kept."""
-    path = work / f"{name}.json"
-    if not path.exists():
-        print(f"{name} ...", flush=True)
-        scratch = path.with_suffix(".partial")
-        scratch.write_text(json.dumps(compute()))
-        scratch.rename(path)
-    return json.loads(path.read_text())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "identity.json")
-    parser.add_argument("--work", type=Path, default=HERE / "work" / "identity")
+    parser.add_argument("--out", type=Path, default=RESULTS / "identity.json")
+    parser.add_argument("--work", type=Path, default=WORK / "identity")
     parser.add_argument("--only", help="compute only this part, for running parts side by side")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
 
     tokenizer = load_checkpoint(options.model, "float32", "cpu").tokenizer
-    prompts = [
-        list(
-            tokenizer.apply_chat_template(
-                [{"role": "user", "content": text}], add_generation_prompt=True, return_dict=True
-            )["input_ids"]
-        )
-        for name in DATASETS
-        for text in load_prompts(name, 20)
-    ]
+    prompts = chat_prompts(tokenizer, 20)
     greedy = [SamplingParams(temperature=0, max_tokens=NUM_TOKENS, ignore_eos=True)] * len(prompts)
     sampled = sampling_params()
     off = (0, 8, False, True, False)

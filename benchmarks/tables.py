@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.tables_proofs import PROOFS
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "proofs")))
 
 
 def load(name: str) -> dict[str, Any]:
@@ -199,29 +203,30 @@ def bench() -> str:
     return markdown(header, rows) + "\n\n" + run + machine(report["environment"])
 
 
-TABLES = {
-    "summary": summary,
-    "steps": steps,
-    "bench": bench,
-    "identity": identity,
-    "ngram": ngram,
-}
+def proof(name: str) -> str:
+    """A table of `tables_proofs`."""
+    report = load(name)
+    header, rows, note = PROOFS[name](report)
+    return "\n\n".join([markdown(header, rows), note, machine(report["environment"])])
 
-NEEDS = {
-    "summary": ["peers"],
-    "steps": ["step_time"],
-    "bench": ["bench"],
-    "identity": ["identity"],
-    "ngram": ["ngram"],
+
+# Table → (the results it needs, what writes it).
+TABLES: dict[str, tuple[str, Callable[[], str]]] = {
+    "summary": ("peers", summary),
+    "steps": ("step_time", steps),
+    "bench": ("bench", bench),
+    "identity": ("identity", identity),
+    "ngram": ("ngram", ngram),
+    **{name: (name, partial(proof, name)) for name in PROOFS},
 }
 
 
 def main() -> None:
     for page in PAGES:
         text = page.read_text()
-        for name, write in TABLES.items():
+        for name, (needs, write) in TABLES.items():
             pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.S)
-            if pattern.search(text) and all((RESULTS / f"{n}.json").exists() for n in NEEDS[name]):
+            if pattern.search(text) and (RESULTS / f"{needs}.json").exists():
                 # A backslash in a replacement means something to re.
                 table = write().replace("\\", "\\\\")
                 text = pattern.sub(rf"\g<1>{table}\n\g<2>", text)

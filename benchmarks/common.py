@@ -1,0 +1,47 @@
+"""What several benchmark scripts share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fairdraft.cli.datasets import DATASETS, load_prompts
+from fairdraft.cli.environment import benchmark_environment
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+WORK = HERE / "work"
+
+
+def chat_prompts(tokenizer: Any, each: int) -> list[list[int]]:
+    """Token ids of the first so many prompts of each shipped dataset, as a user's message."""
+    return [
+        list(
+            tokenizer.apply_chat_template(
+                [{"role": "user", "content": text}], add_generation_prompt=True, return_dict=True
+            )["input_ids"]
+        )
+        for name in DATASETS
+        for text in load_prompts(name, each)
+    ]
+
+
+def kept(work: Path, name: str, compute: Callable[[], Any]) -> Any:
+    """The result of a part: from the last run if it got that far, else computed and kept."""
+    path = work / f"{name}.json"
+    if not path.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        print(f"{name} ...", flush=True)
+        scratch = path.with_suffix(".partial")
+        scratch.write_text(json.dumps(compute()))
+        scratch.rename(path)
+    return json.loads(path.read_text())
+
+
+def write_result(name: str, report: dict[str, Any]) -> None:
+    """Keep a report, with where and on what it was measured, in benchmarks/results."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    whole = {"environment": benchmark_environment(), **report}
+    (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
