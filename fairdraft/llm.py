@@ -258,6 +258,12 @@ def _apply(step: StepOutput, output: RequestOutput, completion: CompletionOutput
         completion.index,
         step.text,
         step.token_ids,
-        step.draft_token_ids,
-        step.num_accepted,
+        _accepted_first(step),
+        len(step.path),
     )
+
+
+def _accepted_first(step: StepOutput) -> tuple[int, ...]:
+    """The draft's tokens: those that stood, then the others."""
+    nodes = [*step.path, *(n for n in range(len(step.draft)) if n not in step.path)]
+    return tuple(step.draft.token_ids[node] for node in nodes)

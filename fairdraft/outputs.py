@@ -79,7 +79,7 @@ class StreamEvent:
         index: which completion grew.
         text: new text.
         token_ids: new tokens; the first `num_accepted` of them were drafted.
-        draft_token_ids: the whole draft that was verified.
+        draft_token_ids: the whole draft that was verified, the accepted tokens first.
         num_accepted: how many drafted tokens stood; the others were rejected.
     """
 

@@ -101,6 +101,7 @@ def generate(
             "text": output.text,
             "token_ids": output.token_ids,
             "finish_reason": output.finish_reason,
+            "lossless": output.lossless,
             "spec": record(output.spec),
             "seconds": seconds,
         }
@@ -109,6 +110,9 @@ def generate(
     print(flush=True)
     line = summary(len(output.token_ids), seconds, output.spec, config is not None)
     print(line, file=sys.stderr)
+    if not output.lossless:
+        note = "not lossless: acceptance was synthetic, and this is not what the target would say"
+        print(note, file=sys.stderr)
 
 
 def _read_prompt(prompt: str) -> str:

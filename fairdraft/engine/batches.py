@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from fairdraft.draft import Verdict
+from fairdraft.draft import Draft, Verdict
 from fairdraft.engine.scheduler import ScheduledRequest
 from fairdraft.kv import KVManager
 from fairdraft.models import FlatBatch, RunOutput
@@ -25,16 +25,16 @@ class StepOutput:
     Args:
         request: with its counters, text so far and finish reason.
         token_ids: tokens it gained.
-        draft_token_ids: what was verified.
-        num_accepted: how many of them stood.
+        draft: what was verified.
+        path: the nodes of it that stood.
         text: text it gained; part of it is held back while a stop string may be under way.
         logprobs: per token its log-probability and the likeliest ones', if asked for.
     """
 
     request: Request
     token_ids: list[int]
-    draft_token_ids: tuple[int, ...]
-    num_accepted: int
+    draft: Draft
+    path: tuple[int, ...]
     text: str
     logprobs: list[dict[int, float]] | None
 
@@ -46,10 +46,15 @@ def flat_batch(step: Sequence[ScheduledRequest], kv: KVManager, device: torch.de
     slots: list[int] = []
     logit_rows: list[int] = []
     cu_rows = [0]
-    for entry in step:
+    ancestors: dict[int, torch.Tensor] = {}
+    for i, entry in enumerate(step):
         end = entry.start + entry.num_new_tokens
         token_ids.extend(entry.token_ids)
-        positions.extend(range(entry.start, end))
+        newest = end - len(entry.draft) - 1
+        positions.extend(range(entry.start, newest))
+        positions.extend(newest + depth for depth in entry.draft.depths)
+        if not entry.draft.is_chain:
+            ancestors[i] = ancestor_mask(entry)
         slots.extend(kv.slots(entry.request, entry.start, end))
         cu_rows.append(len(token_ids))
         logit_rows.extend(range(cu_rows[-1] - entry.num_logit_rows, cu_rows[-1]))
@@ -62,7 +67,40 @@ def flat_batch(step: Sequence[ScheduledRequest], kv: KVManager, device: torch.de
         [entry.request.block_table for entry in step],
         kv.block_size,
         torch.tensor(logit_rows, dtype=torch.int64, device=device),
+        ancestors,
     )
+
+
+def ancestor_mask(entry: ScheduledRequest) -> torch.Tensor:
+    """[rows, rows] bool: which of the step's rows each row of one request sees.
+
+    Known tokens see those before them; a node sees all known tokens and the nodes of its own path.
+    """
+    rows = entry.num_new_tokens
+    known = rows - len(entry.draft)
+    mask = torch.ones(rows, rows, dtype=torch.bool).tril()
+    mask[known:, known:] = False
+    for node in range(len(entry.draft)):
+        mask[known + node, [known + ancestor for ancestor in entry.draft.path(node + 1)]] = True
+    return mask
+
+
+def moved_slots(
+    step: Sequence[ScheduledRequest], verdicts: Sequence[Verdict | None], kv: KVManager
+) -> tuple[list[int], list[int]]:
+    """From which slots to which the KV of accepted branches has to go, to lie in order."""
+    sources: list[int] = []
+    targets: list[int] = []
+    for entry, verdict in zip(step, verdicts, strict=True):
+        if verdict is None or entry.draft.is_chain:
+            continue
+        first = entry.start + entry.num_new_tokens - len(entry.draft)
+        slots = kv.slots(entry.request, first, first + len(entry.draft))
+        for place, node in enumerate(verdict.path):
+            if node != place:
+                sources.append(slots[node])
+                targets.append(slots[place])
+    return sources, targets
 
 
 def row_ranges(step: Sequence[ScheduledRequest]) -> list[range]:
@@ -86,18 +124,17 @@ def standing_rows(
     positions: list[int] = []
     slots: list[int] = []
     for i, (entry, verdict) in enumerate(zip(step, verdicts, strict=True)):
-        rejected = len(entry.draft) - verdict.num_accepted if verdict else 0
-        count = entry.num_new_tokens - rejected
-        end = entry.start + count
-        kept.extend(range(batch.cu_rows[i], batch.cu_rows[i] + count))
+        known = entry.num_new_tokens - len(entry.draft)
+        path = verdict.path if verdict else ()
+        rows = [*range(known), *(known + node for node in path)]
+        end = entry.start + len(rows)
+        kept.extend(batch.cu_rows[i] + row for row in rows)
         cu_rows.append(len(kept))
-        token_ids.extend(entry.token_ids[:count])
-        following = entry.token_ids[1:count]
-        next_token_ids.extend(following)
-        if count:
-            known = entry.request.token_ids
-            newest = verdict.token if verdict else known[end]
-            next_token_ids.append(newest)
+        tokens = [entry.token_ids[row] for row in rows]
+        token_ids.extend(tokens)
+        next_token_ids.extend(tokens[1:])
+        if rows:
+            next_token_ids.append(verdict.token if verdict else entry.request.token_ids[end])
         positions.extend(range(entry.start, end))
         slots.extend(kv.slots(entry.request, entry.start, end))
     hidden = {layer: state[kept] for layer, state in output.hidden.items()}
@@ -122,8 +159,10 @@ def trace_record(
         }
         output = gained.get(entry.request.request_id)
         if output is not None:
-            record["draft_token_ids"] = list(output.draft_token_ids)
-            record["num_accepted"] = output.num_accepted
+            record["draft_token_ids"] = list(output.draft.token_ids)
+            if not output.draft.is_chain:
+                record["parents"] = list(output.draft.parents or ())
+            record["num_accepted"] = len(output.path)
             record["token_ids"] = output.token_ids
         requests.append(record)
     return {"step": number, "times": vars(times), "requests": requests}

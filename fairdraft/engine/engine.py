@@ -15,6 +15,7 @@ from fairdraft.draft import Draft, Verdict
 from fairdraft.engine.batches import (
     StepOutput,
     flat_batch,
+    moved_slots,
     row_ranges,
     standing_rows,
     trace_record,
@@ -206,6 +207,9 @@ class Engine:
         with _timed(times, "verify"):
             verdicts = self._verify(step, output)
         with _timed(times, "update"):
+            sources, targets = moved_slots(step, verdicts, self.scheduler.kv)
+            if sources:
+                self.runner.move(sources, targets)
             gained = self.scheduler.update_from_output(step, verdicts)
             outputs = self._collect(step, verdicts, gained, output)
         with _timed(times, "propose"):
@@ -266,19 +270,17 @@ class Engine:
             request = entry.request
             detokenizer = self._detokenizers.get(request.request_id)
             text = detokenizer.add(request, tokens) if detokenizer else ""
+            draft, path = entry.draft, verdict.path
+            ends = [0, *(node + 1 for node in path)]  # the row that each new token came from
+            rejected = bool(draft.children[ends[-1]])
             for counters in (self.counters, request.counters):
-                counters.record(len(entry.draft), verdict.num_accepted, len(tokens))
+                counters.record(len(draft), len(path), len(tokens), max(draft.depths), rejected)
             count = request.params.logprobs
-            outputs.append(
-                StepOutput(
-                    request,
-                    tokens,
-                    entry.draft.token_ids,
-                    verdict.num_accepted,
-                    text,
-                    None if count is None else _logprobs(output.logits, rows, tokens, count),
-                )
-            )
+            logprobs = None
+            if count is not None:
+                from_rows = [rows[row] for row in ends]
+                logprobs = _logprobs(output.logits, from_rows, tokens, count)
+            outputs.append(StepOutput(request, tokens, draft, path, text, logprobs))
         return outputs
 
     def _propose(self, proposer: Proposer) -> None:
@@ -325,7 +327,7 @@ def _timed(times: StepTimes, verb: str) -> Iterator[None]:
 
 
 def _logprobs(
-    logits: torch.Tensor, rows: range, tokens: Sequence[int], count: int
+    logits: torch.Tensor, rows: Sequence[int], tokens: Sequence[int], count: int
 ) -> list[dict[int, float]]:
     """Per token its log-probability under the unfiltered target, and the likeliest `count`."""
     result = []

@@ -35,6 +35,9 @@ class Runner(Protocol):
     def run(self, batch: FlatBatch, layers: Collection[int] = ()) -> RunOutput:
         """One flat batch through the model."""
 
+    def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Copy the KV of slots `sources` to slots `targets`; the two may overlap."""
+
 
 class _Probe(PagedAttention):
     """Stands in for attention in a trial run and notes what each layer asks for."""
@@ -120,6 +123,11 @@ class ModelRunner:
         """Make room for the KV of `num_slots` tokens, in blocks of so many; the old is dropped."""
         self.block_size = block_size
         self.storage = KVStorage(self.layers, num_slots, self.model.dtype, self.device)
+
+    def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Copy the KV of slots `sources` to slots `targets`; the two may overlap."""
+        assert self.storage is not None, "allocate() comes first"
+        self.storage.move(torch.tensor(sources), torch.tensor(targets))
 
     def attention(self, batch: FlatBatch) -> PagedAttention:
         """The step's attention over this model's KV."""

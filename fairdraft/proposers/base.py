@@ -63,6 +63,10 @@ class Rows:
 class Proposer(ABC):
     """Drafts for the requests that decode.
 
+    Attributes:
+        needs: what it asks of the engine.
+        drafts_trees: whether a draft may be a tree.
+
     Args:
         num_speculative_tokens: the longest draft it will be asked for.
         options: the method's own keys of `speculative_config`, as keyword arguments.
@@ -98,7 +102,7 @@ class Proposer(ABC):
 
         Args:
             requests: those that decode; `request.token_ids` ends with the newest token.
-            budgets: the longest draft of use for each, at least 1.
+            budgets: the most draft tokens of use for each, at least 1; of a tree, its nodes.
             slots: lookahead slots of each, as many as `needs` asks for.
             noise: `noise.draw(request, index, law)` draws a token, for drafters that sample.
 

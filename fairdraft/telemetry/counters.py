@@ -34,7 +34,7 @@ class SpecCounters:
         num_rejections: rounds that ended in a rejection, not in a bonus token.
         num_emitted_tokens: tokens given to the user; EOS and stop conditions cut it below
             accepted + steps.
-        drafted_per_pos: entry i counts the rounds that drafted an (i+1)-th token.
+        drafted_per_pos: entry i counts the rounds that drafted an (i+1)-th token on some path.
         accepted_per_pos: entry i counts the rounds whose (i+1)-th token stood.
     """
 
@@ -47,15 +47,30 @@ class SpecCounters:
     drafted_per_pos: list[int] = field(default_factory=list)
     accepted_per_pos: list[int] = field(default_factory=list)
 
-    def record(self, drafted: int, accepted: int, emitted: int) -> None:
-        """Count one decoding step of one request."""
+    def record(
+        self,
+        drafted: int,
+        accepted: int,
+        emitted: int,
+        depth: int | None = None,
+        rejected: bool | None = None,
+    ) -> None:
+        """Count one decoding step of one request.
+
+        Args:
+            drafted: tokens verified; of a tree, its nodes.
+            accepted: of them, those that stand.
+            emitted: tokens given to the user.
+            depth: of a tree, its longest path; None for a chain.
+            rejected: of a tree, whether something was drafted where it ended; None for a chain.
+        """
         self.num_steps += 1
         self.num_drafts += drafted > 0
         self.num_draft_tokens += drafted
         self.num_accepted_tokens += accepted
-        self.num_rejections += accepted < drafted
+        self.num_rejections += accepted < drafted if rejected is None else rejected
         self.num_emitted_tokens += emitted
-        _add_at(self.drafted_per_pos, drafted)
+        _add_at(self.drafted_per_pos, drafted if depth is None else depth)
         _add_at(self.accepted_per_pos, accepted)
 
     def merge(self, other: SpecCounters) -> None:

@@ -120,11 +120,10 @@ class Watched(Proposer):
         return drafts
 
     def _check(self, draft: Draft, budget: int) -> None:
-        if not self.drafts_trees:
-            if not draft.is_chain:
-                raise ConformanceError("a tree was drafted, but drafts_trees is False")
-            if len(draft) > budget:
-                raise ConformanceError(f"{len(draft)} tokens were drafted, the budget is {budget}")
+        if not self.drafts_trees and not draft.is_chain:
+            raise ConformanceError("a tree was drafted, but drafts_trees is False")
+        if len(draft) > budget:
+            raise ConformanceError(f"{len(draft)} tokens were drafted, the budget is {budget}")
         if any(not 0 <= token < self.vocab_size for token in draft.token_ids):
             raise ConformanceError(f"{draft.token_ids} holds a token outside the vocabulary")
         if draft.probs is None or not len(draft):

@@ -76,6 +76,10 @@ class ToyRunner:
         hidden = {layer: batch.token_ids[:, None].float() for layer in layers}
         return RunOutput(torch.cat(logits), hidden)
 
+    def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Copy what lies in slots `sources` to slots `targets`."""
+        self._slots[list(targets)] = self._slots[list(sources)]
+
 
 def toy_continuation(request: Request, count: int) -> list[int]:
     """What plain decoding says, worked out from the law alone, without engine, KV or batch.
@@ -139,6 +143,61 @@ class ToyProposer(Proposer):
             laws.append(law)
             path.append((tokens[-1], len(path)))
         return Draft(tuple(tokens), probs=torch.stack(laws) if self.sampled else None)
+
+
+class ToyTreeProposer(Proposer):
+    """Drafts trees: at each node two alternatives, until the nodes are spent.
+
+    Args:
+        num_speculative_tokens: nodes of a tree.
+        sampled: draw siblings without replacement and hand their laws on, instead of taking the
+            likeliest token and a wrong one.
+    """
+
+    drafts_trees = True
+
+    def __init__(self, num_speculative_tokens: int, sampled: bool = False) -> None:
+        super().__init__(num_speculative_tokens)
+        self.sampled = sampled
+
+    def propose(
+        self,
+        requests: Sequence[Request],
+        budgets: Sequence[int],
+        slots: Sequence[Sequence[int]],
+        noise: DraftNoise,
+    ) -> list[Draft]:
+        """A tree each, level by level."""
+        return [self._draft(*pair, noise) for pair in zip(requests, budgets, strict=True)]
+
+    def _draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
+        tokens: list[int] = []
+        parents: list[int] = []
+        laws: list[Tensor] = []
+        paths = {-1: [(token, i) for i, token in enumerate(request.token_ids)]}
+        parent = -1
+        while len(tokens) < budget:
+            logits = toy_logits(paths[parent])
+            law = torch.softmax(logits, -1)
+            for sibling in range(min(2, budget - len(tokens))):
+                if self.sampled:
+                    depth = len(paths[parent]) - request.num_tokens
+                    # Several nodes of a depth draw: each has noise of its own.
+                    token = noise.draw(request, depth, law, 2 * (parent + 1) + sibling)
+                else:
+                    order = logits.argsort(descending=True)
+                    # The likeliest comes second as often as first, so that branches must move.
+                    token = int(order[(sibling + parent + request.num_tokens) % 2])
+                paths[len(tokens)] = [*paths[parent], (token, len(paths[parent]))]
+                tokens.append(token)
+                parents.append(parent)
+                laws.append(law)
+                law = law.clone()
+                law[token] = 0
+                law = law / law.sum()
+            parent += 1
+        probs = torch.stack(laws) if self.sampled else None
+        return Draft(tuple(tokens), tuple(parents), probs)
 
 
 def toy_config(**options: Any) -> EngineConfig:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
+import torch
 
 from fairdraft.config import SamplingParams
 from fairdraft.draft import Draft, Verdict
@@ -16,28 +18,36 @@ from fairdraft.engine.scheduler import Scheduler
 from fairdraft.errors import IntegrityError
 from fairdraft.kv import KVManager
 from fairdraft.models.batch import FlatBatch
-from fairdraft.proposers import Rows
+from fairdraft.proposers import Proposer, Rows
 from fairdraft.request import Request
 from fairdraft.sampling import sampler
-from fairdraft.testing import ToyProposer, ToyRunner, toy_config, toy_continuation
+from fairdraft.testing import (
+    ToyProposer,
+    ToyRunner,
+    ToyTreeProposer,
+    toy_config,
+    toy_continuation,
+)
 
 PROMPTS = [tuple(range(i, i + 6)) for i in range(6)]
 PARAMS = SamplingParams(temperature=0, frequency_penalty=1.0, max_tokens=20)
 
 
-class Witness(ToyProposer):
+class Witness(Proposer):
     """Notes everything the engine shows to a proposer, and checks it against the request."""
 
-    def __init__(self, k: int) -> None:
-        super().__init__(k, accuracy=0.7)
+    def __init__(self, proposer: Proposer) -> None:
+        super().__init__(proposer.num_speculative_tokens)
+        self.proposer = proposer
+        self.drafts_trees = proposer.drafts_trees
         self.live: dict[str, Request] = {}
         self.seen: dict[str, list[int]] = {}
         self.drafted: list[tuple[int, ...]] = []  # texts with a draft behind them
 
     def propose(self, requests, budgets, slots, noise):  # type: ignore[no-untyped-def]
-        drafts = super().propose(requests, budgets, slots, noise)
+        drafts = self.proposer.propose(requests, budgets, slots, noise)
         for request, draft in zip(requests, drafts, strict=True):
-            self.drafted.append((*request.token_ids, *draft.token_ids))
+            self.drafted.append((*request.token_ids, *draft.tokens_before(len(draft))))
         return drafts
 
     def start(self, request: Request) -> None:
@@ -59,16 +69,20 @@ class Witness(ToyProposer):
             assert list(rows.next_token_ids[span])[-1:] == following
 
 
-def survives() -> bool:
+CHAINS = partial(ToyProposer, 4, accuracy=0.7)
+TREES = partial(ToyTreeProposer, 6)
+
+
+def survives(drafter: Callable[[], Proposer] = CHAINS) -> bool:
     """Whether an engine under all kinds of stress says what plain decoding says."""
     try:
         for options in (
             {},
-            {"num_gpu_blocks_override": 12, "max_num_batched_tokens": 12},
+            {"num_gpu_blocks_override": 13, "max_num_batched_tokens": 12},
             {"max_num_seqs": 1, "block_size": 2},
         ):
             config = toy_config(**options)
-            witness = Witness(4)
+            witness = Witness(drafter())
             engine = Engine(config, ToyRunner(), proposer=witness)
             requests = []
             for prompt in (*PROMPTS, *PROMPTS):
@@ -91,8 +105,9 @@ def survives() -> bool:
     return True
 
 
-def test_without_a_fault_it_survives() -> None:
-    assert survives()
+@pytest.mark.parametrize("drafter", [CHAINS, TREES])
+def test_without_a_fault_it_survives(drafter: Callable[[], Proposer]) -> None:
+    assert survives(drafter)
 
 
 def stale_kv_after_rejection(patch: pytest.MonkeyPatch) -> None:
@@ -222,3 +237,48 @@ def test_fault_is_caught(
 ) -> None:
     plant(monkeypatch)
     assert not survives()
+
+
+def siblings_that_see_each_other(patch: pytest.MonkeyPatch) -> None:
+    """The mask of a tree is the mask of a chain."""
+    build = engine_module.flat_batch
+
+    def faulty(step: Any, *rest: Any) -> FlatBatch:
+        return replace(build(step, *rest), ancestors={})
+
+    patch.setattr(engine_module, "flat_batch", faulty)
+
+
+def node_positions_from_the_flat_index(patch: pytest.MonkeyPatch) -> None:
+    """A node stands where it lies, not where its path has led."""
+    build = engine_module.flat_batch
+
+    def faulty(step: Any, *rest: Any) -> FlatBatch:
+        batch = build(step, *rest)
+        positions = batch.positions.clone()
+        for i, entry in enumerate(step):
+            span = slice(batch.cu_rows[i], batch.cu_rows[i + 1])
+            positions[span] = entry.start + torch.arange(entry.num_new_tokens)
+        return replace(batch, positions=positions)
+
+    patch.setattr(engine_module, "flat_batch", faulty)
+
+
+def the_wrong_branchs_kv_is_kept(patch: pytest.MonkeyPatch) -> None:
+    """The first branch stays where the accepted one should go."""
+    patch.setattr(engine_module, "moved_slots", lambda *_: ([], []))
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        siblings_that_see_each_other,
+        node_positions_from_the_flat_index,
+        the_wrong_branchs_kv_is_kept,
+    ],
+)
+def test_fault_in_a_tree_is_caught(
+    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    assert not survives(TREES)

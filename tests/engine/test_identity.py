@@ -16,7 +16,13 @@ from fairdraft.proposers import Proposer
 from fairdraft.proposers.ngram import NgramProposer
 from fairdraft.request import Request
 from fairdraft.sampling.filters import probabilities
-from fairdraft.testing import ToyProposer, ToyRunner, toy_config, toy_continuation
+from fairdraft.testing import (
+    ToyProposer,
+    ToyRunner,
+    ToyTreeProposer,
+    toy_config,
+    toy_continuation,
+)
 from fairdraft.testing.toy import toy_logits
 
 GREEDY = SamplingParams(temperature=0, max_tokens=24)
@@ -86,6 +92,21 @@ def test_output_equals_plain_decoding(schedule: str, name: str, k: int) -> None:
         assert engine.scheduler.num_preemptions > 0
     if k and name == "greedy":
         assert 0 < engine.counters.num_accepted_tokens < engine.counters.num_draft_tokens
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("name", PARAMS)
+@pytest.mark.parametrize("nodes", [2, 7])
+def test_trees_change_nothing(schedule: str, name: str, nodes: int) -> None:
+    engine = Engine(
+        toy_config(**SCHEDULES[schedule]),
+        ToyRunner(),
+        eos_token_ids=frozenset({1}),
+        proposer=ToyTreeProposer(nodes),
+    )
+    requests = run(engine, PROMPTS, PARAMS[name])
+    assert [r.output_token_ids for r in requests] == expected(requests)
+    assert engine.counters.num_accepted_tokens > 0
 
 
 @settings(max_examples=60, deadline=None)

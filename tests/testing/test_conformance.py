@@ -13,6 +13,8 @@ from transformers import AutoModelForCausalLM as Auto
 
 from fairdraft.config import SamplingParams
 from fairdraft.draft import Draft
+from fairdraft.engine.engine import Engine
+from fairdraft.errors import ConfigError
 from fairdraft.models import ModelRunner
 from fairdraft.proposers.draft_model import DraftModelProposer
 from fairdraft.proposers.ngram import NgramProposer
@@ -20,7 +22,14 @@ from fairdraft.request import Request
 from fairdraft.sampling import sampler
 from fairdraft.sampling.noise import Purpose, uniform
 from fairdraft.sampling.sampler import DraftNoise, RoundDraws, draw
-from fairdraft.testing import ConformanceError, ToyProposer, ToyRunner, check_proposer
+from fairdraft.testing import (
+    ConformanceError,
+    ToyProposer,
+    ToyRunner,
+    ToyTreeProposer,
+    check_proposer,
+    toy_config,
+)
 from fairdraft.testing.conformance import LAW_PARAMS, _Suite, text_law
 
 
@@ -40,6 +49,18 @@ def test_a_drawing_proposer_passes(accuracy: float, draws: int) -> None:
         f"{rule}, {name}" for rule in ("standard", "block") for name in LAW_PARAMS
     }
     assert min(report.p_values.values()) > 1e-4
+
+
+def test_trees_pass_chosen_and_drawn() -> None:
+    assert check_proposer(ToyTreeProposer, num_speculative_tokens=6).deterministic
+    report = check_proposer(ToyTreeProposer, num_speculative_tokens=6, sampled=True, draws=1_000)
+    assert all(name.startswith("standard") for name in report.p_values)
+
+
+def test_trees_are_refused_by_the_block_rule() -> None:
+    rule = {"method": "off", "rejection_sample_method": "block"}
+    with pytest.raises(ConfigError, match="takes chains, but the proposer drafts trees"):
+        Engine(toy_config(speculative_config=rule), ToyRunner(), proposer=ToyTreeProposer(4))
 
 
 def test_prompt_lookup_passes() -> None:
@@ -193,6 +214,59 @@ def test_a_draft_drawn_with_the_verifiers_noise_is_caught(monkeypatch: pytest.Mo
     monkeypatch.setattr(DraftNoise, "draw", peeking)
     with pytest.raises(ConformanceError, match="do not follow the target's law"):
         check_coins("standard", 4_000)
+
+
+class Siblings(CoinProposer):
+    """Two siblings drawn without replacement from q = [.2, .6, .2]; `honest` says so in `probs`."""
+
+    drafts_trees = True
+    honest = True
+
+    def propose(
+        self,
+        requests: Sequence[Request],
+        budgets: Sequence[int],
+        slots: Sequence[Sequence[int]],
+        noise: DraftNoise,
+    ) -> list[Draft]:
+        law = torch.zeros(32)
+        law[:3] = torch.tensor([0.2, 0.6, 0.2])
+        drafts = []
+        for request, budget in zip(requests, budgets, strict=True):
+            first = noise.draw(request, 0, law)
+            without = law.clone()
+            without[first] = 0
+            without /= without.sum()
+            second = noise.draw(request, 0, without, 1)
+            laws = [law, without if self.honest else law]
+            drafts.append(Draft((first, second), (-1, -1), laws).trimmed(budget))
+        return drafts
+
+
+class SiblingsAsIfReplaced(Siblings):
+    honest = False
+
+
+class ThreeRunner(ToyRunner):
+    """p = [.5, .1, .4], whatever came before."""
+
+    def logits(self, path: Sequence[tuple[int, int]]) -> torch.Tensor:
+        law = torch.zeros(32)
+        law[:3] = torch.tensor([0.5, 0.1, 0.4])
+        return law.log()
+
+
+def test_siblings_as_if_replaced_are_caught() -> None:
+    for drafter, caught in ((Siblings, False), (SiblingsAsIfReplaced, True)):
+        suite = _Suite(ThreeRunner, lambda drafter=drafter: drafter(2))  # type: ignore[misc]
+        params = SamplingParams(top_k=3, max_tokens=4, ignore_eos=True)
+        if caught:
+            with pytest.raises(ConformanceError, match="do not follow the target's law"):
+                suite.check_law("standard", "three", params, 6_000)
+                suite.settle()
+            continue
+        suite.check_law("standard", "three", params, 6_000)
+        suite.settle()
 
 
 def test_noise_keyed_by_position_is_caught_under_block(monkeypatch: pytest.MonkeyPatch) -> None:
