@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.common import WORK, chat_prompts, kept, write_result
 from fairdraft import LLM, SamplingParams
 
-NUM_TOKENS = 48
+NUM_TOKENS = 32
 RULE = {"rejection_sample_method": "coupled"}
 DRAFTERS: dict[str, dict[str, Any]] = {
     "ngram": {"method": "ngram", "prompt_lookup_max": 4, "prompt_lookup_min": 1},

@@ -150,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, default=20, help="prompts of each dataset")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--flip-texts", type=int, default=12)
+    parser.add_argument("--flip-texts", type=int, default=6)
     parser.add_argument("--only", help="compute only this part, for running parts side by side")
     options = parser.parse_args()
     parts: dict[str, Callable[[], Any]] = {
