@@ -92,7 +92,8 @@ class LLM:
 
         Args:
             prompts: a text, `{"prompt": text}`, `{"prompt_token_ids": [...]}`, a list of token
-                ids, or a list of any of these.
+                ids, or a list of any of these. A mapping may bring a `cache_salt`: it then shares
+                cached prefixes and past text only with prompts of the same salt.
             sampling_params: one for all or one each; None takes the defaults.
             use_tqdm: show a progress bar.
 
@@ -186,6 +187,7 @@ class LLM:
         owners: dict[str, tuple[RequestOutput, CompletionOutput]],
     ) -> RequestOutput:
         text, token_ids = self._encode(prompt)
+        salt = _cache_salt(prompt)
         number = next(self._numbers)
         output = RequestOutput(str(number), text, token_ids, [])
         for i in range(params.n):
@@ -193,7 +195,7 @@ class LLM:
             seed = params.seed
             if seed is not None and params.n > 1:
                 seed = derive_seed(seed, Purpose.COMPLETION, i)
-            request = self.engine.add_request(token_ids, params, request_id, seed)
+            request = self.engine.add_request(token_ids, params, request_id, seed, salt)
             lossless = self.engine.rule != "synthetic"
             output.outputs.append(CompletionOutput(i, spec=request.counters, lossless=lossless))
             owners[request_id] = (output, output.outputs[-1])
@@ -222,6 +224,14 @@ class LLM:
         if not token_ids:
             raise RequestError("the prompt is empty: give at least one token")
         return text, token_ids
+
+
+def _cache_salt(prompt: Prompt) -> str | None:
+    """vLLM's `cache_salt` of a prompt given as a mapping."""
+    salt = prompt.get("cache_salt") if isinstance(prompt, Mapping) else None
+    if salt is not None and not (isinstance(salt, str) and salt):
+        raise RequestError(f"cache_salt is {salt!r}, but must be a non-empty text, or left out")
+    return salt
 
 
 def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:

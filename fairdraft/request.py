@@ -37,6 +37,7 @@ class Request:
         seed: root of every draw of this request.
         eos_token_ids: tokens that end it unless `params.ignore_eos`.
         bad_words_token_ids: `params.bad_words` as token sequences.
+        cache_salt: requests share cached prefixes and past text only with others of their salt.
 
     Attributes:
         token_ids: prompt and accepted output, never a draft.
@@ -53,6 +54,7 @@ class Request:
     seed: int = 0
     eos_token_ids: frozenset[int] = frozenset()
     bad_words_token_ids: tuple[tuple[int, ...], ...] = ()
+    cache_salt: str | None = None
 
     token_ids: list[int] = field(init=False)
     draft: Draft = EMPTY_DRAFT

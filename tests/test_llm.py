@@ -189,3 +189,57 @@ def test_the_small_model_says_the_same_on_and_off(demo: LLM, demo_on: LLM) -> No
     ):
         assert ids(demo_on.chat(chats, params)) == ids(demo.chat(chats, params))
     assert demo_on.counters.num_accepted_tokens > 0
+
+
+# --- rules
+
+
+def test_coupled_text_depends_on_the_seed_alone(tiny: Tiny) -> None:
+    """Off, prompt lookup and a drafter that draws, at any k and batch: the same tokens."""
+    params = [
+        SamplingParams(temperature=t, seed=i, max_tokens=24, ignore_eos=True, top_p=p)
+        for i, (t, p) in enumerate([(1.0, 1.0), (0.7, 0.9), (1.5, 1.0)])
+    ]
+    prompts = ["one two one two", "abc abc", "x"]
+    drawn = {"method": "draft_model", "draft_sample_method": "probabilistic"}
+    texts = []
+    for method, seats in [({"method": "off"}, 1), (NGRAM, 3), (drawn, 1), (drawn, 3)]:
+        for k in (1, 4):
+            config = {
+                **method,
+                "num_speculative_tokens": k,
+                "rejection_sample_method": "coupled",
+            }
+            llm = LLM(
+                str(tiny("llama")), dtype="float32", max_num_seqs=seats, speculative_config=config
+            )
+            texts.append(ids(llm.generate(prompts, params)))
+            assert method["method"] == "off" or llm.counters.num_draft_tokens
+    assert all(text == texts[0] for text in texts)
+
+
+def test_synthetic_acceptance_is_marked_everywhere(tiny: Tiny, off: LLM) -> None:
+    config = NGRAM | {
+        "rejection_sample_method": "synthetic",
+        "synthetic_acceptance_length": 3.0,
+    }
+    llm = LLM(str(tiny("llama")), dtype="float32", speculative_config=config)
+    (output,) = llm.generate("one two one two one two", GREEDY)
+    assert not output.lossless
+    assert not output.outputs[0].lossless
+    full = [n for n, d in enumerate(llm.counters.drafted_per_pos) if d]
+    assert full
+    assert llm.counters.accepted_per_pos[:2] == llm.counters.drafted_per_pos[:2]
+    assert llm.counters.accepted_per_pos[2:] in ([], [0], [0, 0])
+    assert off.generate("one two", GREEDY)[0].lossless
+
+
+def test_self_drafting_needs_layers_to_leave_out(tiny: Tiny) -> None:
+    config = {"method": "draft_model", "num_draft_layers": 4}
+    with pytest.raises(ConfigError, match="num_draft_layers is 4, but the target has 4 layers"):
+        LLM(str(tiny("llama")), speculative_config=config)
+
+
+def test_a_bad_cache_salt_is_refused(llm: LLM) -> None:
+    with pytest.raises(RequestError, match="cache_salt is 3"):
+        llm.generate({"prompt": "a", "cache_salt": 3}, GREEDY)

@@ -124,6 +124,7 @@ class Engine:
         params: SamplingParams,
         request_id: str | None = None,
         seed: int | None = None,
+        cache_salt: str | None = None,
     ) -> Request:
         """Queue a prompt.
 
@@ -132,6 +133,7 @@ class Engine:
             params: sampling parameters; `n` is the caller's concern.
             request_id: unique among live requests; None makes one.
             seed: overrides `params.seed`; None for both derives one from the engine's seed.
+            cache_salt: share cached prefixes and past text only with requests of the same salt.
 
         Raises:
             RequestError: the prompt is empty, too long, holds an unknown token, needs more KV than
@@ -164,6 +166,7 @@ class Engine:
             derive_seed(self.config.seed, Purpose.REQUEST, number) if seed is None else seed,
             self.eos_token_ids,
             self._encode_bad_words(params),
+            cache_salt,
         )
         self.scheduler.add(request)
         self._requests[request_id] = request

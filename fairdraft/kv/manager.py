@@ -17,6 +17,11 @@ def hash_block(parent: bytes, token_ids: Sequence[int]) -> bytes:
     return hashlib.blake2b(parent + tokens, digest_size=16).digest()
 
 
+def _root(request: Request) -> bytes:
+    """What the first block's hash begins with: the request's salt, if it has one."""
+    return b"" if request.cache_salt is None else request.cache_salt.encode()
+
+
 class KVManager:
     """Gives requests their slots.
 
@@ -64,7 +69,7 @@ class KVManager:
         """
         if not self.enable_prefix_caching:
             return
-        parent = b""
+        parent = _root(request)
         for end in range(self.block_size, request.num_tokens, self.block_size):
             parent = hash_block(parent, request.token_ids[end - self.block_size : end])
             block = self.pool.find(parent)
@@ -88,7 +93,7 @@ class KVManager:
         for i in range(len(hashes), request.num_computed_tokens // self.block_size):
             start = i * self.block_size
             tokens = request.token_ids[start : start + self.block_size]
-            hashes.append(hash_block(hashes[-1] if hashes else b"", tokens))
+            hashes.append(hash_block(hashes[-1] if hashes else _root(request), tokens))
             self.pool.publish(request.block_table[i], hashes[-1])
 
     def free(self, request: Request) -> None:

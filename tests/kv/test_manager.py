@@ -296,3 +296,19 @@ def test_a_writer_in_another_requests_past_is_noticed() -> None:
     writer.block_table = [reader.block_table[0]]  # computes 3 tokens into the reader's first block
     with pytest.raises(IntegrityError):
         kv.check_integrity([reader, writer])
+
+
+def test_a_salt_keeps_prefixes_apart() -> None:
+    kv = KVManager(16, 2, enable_prefix_caching=True)
+
+    def request(salt: str | None) -> Request:
+        return Request("r", (1, 2, 0, 1, 2), SamplingParams(max_tokens=None), cache_salt=salt)
+
+    first = request("mine")
+    compute(kv, first, 5)
+    kv.free(first)
+    for salt, tokens_found in ((None, 0), ("yours", 0), ("mine", 4)):
+        again = request(salt)
+        kv.reuse_prefix(again)
+        assert again.num_computed_tokens == tokens_found
+        kv.free(again)

@@ -1,0 +1,36 @@
+"""`fairdraft prove` prints the whole proof, and would say so if it did not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import pytest
+
+from fairdraft.cli import prove as prove_module
+from fairdraft.testing.mutants import mutants
+from fairdraft.testing.proof import cases
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_the_table_is_all_zeros_and_the_mistakes_are_not(
+    fairdraft: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, _ = fairdraft("prove", "--worlds", "1")
+    assert code == 0
+    for case in cases():
+        (line, *_) = (x for x in out.splitlines() if case.drafter in x and case.stopping in x)
+        assert [cell.strip() for cell in line.split("│")[4:-1]] == ["0"] * 5
+    for mutant in mutants():
+        (line,) = (x for x in out.splitlines() if mutant.name in x)
+        assert float(line.split("│")[2]) > 0.01
+    assert "never less in 3 worlds: True" in out
+
+
+def test_a_proof_that_fails_is_told(fairdraft: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove_module, "largest", lambda *_: Fraction(1, 7))
+    code, out, _ = fairdraft("prove", "--worlds", "1")
+    assert code == 1
+    assert "The proof does not hold" in out
