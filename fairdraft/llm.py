@@ -58,7 +58,7 @@ class LLM:
         self._trace = StepTrace(trace) if trace is not None else None
         self.engine = Engine(
             self.config,
-            ModelRunner(checkpoint.model, self.config.batch_invariant),
+            ModelRunner(checkpoint.model, self.config.batch_invariant, self.tokenizer),
             self.tokenizer,
             checkpoint.eos_token_ids,
             proposer,

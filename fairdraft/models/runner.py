@@ -65,15 +65,17 @@ class ModelRunner:
         model: a loaded decoder-only transformers model, on its device, in its dtype.
         batch_invariant: run every row count through the same kernels, so that a row's result does
             not depend on how many rows run beside it, and check that it does not.
+        tokenizer: the model's, for draft models to be compared with.
 
     Raises:
         CheckpointError: the model needs what is not supported, or cannot be made batch-invariant;
             the message names it and says why.
     """
 
-    def __init__(self, model: Any, batch_invariant: bool = False) -> None:
+    def __init__(self, model: Any, batch_invariant: bool = False, tokenizer: Any = None) -> None:
         refuse_unsupported(model)
         self.model = model.eval()
+        self.tokenizer = tokenizer
         self.model.set_attn_implementation(ATTENTION_NAME)
         config = model.config.get_text_config()
         self.vocab_size = int(config.vocab_size)

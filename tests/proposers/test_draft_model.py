@@ -1,0 +1,201 @@
+"""A model drafts what it would draft from scratch, whatever was accepted, rejected or preempted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM as Auto
+
+from fairdraft import LLM, SamplingParams
+from fairdraft.config import EngineConfig
+from fairdraft.draft import Draft
+from fairdraft.engine.engine import Engine
+from fairdraft.errors import CheckpointError, ConfigError
+from fairdraft.models import FlatBatch, ModelRunner
+from fairdraft.proposers.draft_model import DraftModelProposer, ModelDrafter
+from fairdraft.request import Request
+from fairdraft.sampling.sampler import DraftNoise
+from fairdraft.testing import check_proposer
+from fairdraft.testing.conformance import last_logits
+from tests.conftest import CONFIGS, tiny_tokenizer
+
+Tiny = Callable[[str], Path]
+PARAMS = SamplingParams(temperature=0.7, max_tokens=14, ignore_eos=True)
+GREEDY = SamplingParams(temperature=0, max_tokens=14, ignore_eos=True)
+PROMPTS = [tuple((7 * i + j * j) % 256 for j in range(4 + 6 * i)) for i in range(5)]
+
+
+@pytest.fixture(scope="module")
+def smaller(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A two-layer Llama with the tiny target's tokenizer."""
+    folder = tmp_path_factory.mktemp("smaller")
+    config = CONFIGS["llama"]()
+    config.num_hidden_layers = 2
+    config.layer_types = None
+    torch.manual_seed(7)
+    Auto.from_config(config).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def target(tiny: Tiny, kind: str = "llama") -> ModelRunner:
+    model = Auto.from_pretrained(tiny(kind), dtype=torch.float32)
+    return ModelRunner(model, tokenizer=tiny_tokenizer())
+
+
+class FromScratch(DraftModelProposer):
+    """Holds each draft against what the drafter says when it reads the whole text anew."""
+
+    def bind(self, target: Any) -> None:
+        super().bind(target)
+        assert isinstance(self.drafter, ModelDrafter)
+        self.fresh = ModelRunner(self.drafter.runner.model)
+
+    def propose(
+        self,
+        requests: Sequence[Request],
+        budgets: Sequence[int],
+        slots: Sequence[Sequence[int]],
+        noise: DraftNoise,
+    ) -> list[Draft]:
+        drafts = super().propose(requests, budgets, slots, noise)
+        for request, draft in zip(requests, drafts, strict=True):
+            text = list(request.token_ids)
+            for token in draft.token_ids:
+                self.fresh.allocate(len(text), 1)
+                assert token == int(last_logits(self.fresh, text)[0].argmax()), "not its own draft"
+                text.append(token)
+        return drafts
+
+
+def run(proposer: DraftModelProposer, runner: ModelRunner, **options: Any) -> Engine:
+    """Half of the requests sampled: chosen drafts are often rejected, and often partly."""
+    defaults: dict[str, Any] = {"block_size": 4, "max_num_seqs": 4, "max_model_len": 64}
+    engine = Engine(EngineConfig("tiny", **(defaults | options)), runner, proposer=proposer)
+    for i, prompt in enumerate((*PROMPTS, *PROMPTS)):
+        engine.add_request(prompt, (PARAMS, GREEDY)[i % 2], seed=i)
+        engine.step()
+    while engine.has_unfinished_requests:
+        engine.step()
+    return engine
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"num_gpu_blocks_override": 24, "max_num_batched_tokens": 12}, {"max_num_seqs": 1}],
+)
+def test_drafts_are_those_of_a_drafter_that_reads_anew(
+    options: dict[str, Any], tiny: Tiny, smaller: Path
+) -> None:
+    engine = run(FromScratch(4, str(tiny("llama"))), target(tiny), **options)
+    assert 0 < engine.counters.num_accepted_tokens < engine.counters.num_draft_tokens
+    run(FromScratch(3, str(smaller)), target(tiny), **options)
+
+
+def test_the_target_as_its_own_draft_model_accepts_everything(tiny: Tiny) -> None:
+    engine = Engine(
+        EngineConfig("tiny", max_model_len=128),
+        target(tiny),
+        proposer=DraftModelProposer(4, str(tiny("llama"))),
+    )
+    greedy = SamplingParams(temperature=0, max_tokens=41, ignore_eos=True)
+    for prompt in PROMPTS:
+        engine.add_request(prompt, greedy)
+    while engine.has_unfinished_requests:
+        engine.step()
+    assert engine.counters.num_accepted_tokens == engine.counters.num_draft_tokens
+    assert engine.counters.mean_acceptance_length == 5
+
+
+@pytest.mark.parametrize("method", ["greedy", "probabilistic"])
+def test_a_draft_model_passes_the_suite(method: str, tiny: Tiny, smaller: Path) -> None:
+    report = check_proposer(
+        DraftModelProposer,
+        runner=lambda: target(tiny),
+        model=str(smaller),
+        draft_sample_method=method,
+        draws=400,
+    )
+    assert report.deterministic == (method == "greedy")
+
+
+def test_another_kind_of_model_may_draft(tiny: Tiny) -> None:
+    engine = run(DraftModelProposer(3, str(tiny("gpt2"))), target(tiny))
+    assert engine.counters.num_draft_tokens
+
+
+# --- planted faults
+
+
+def kv_not_rolled_back(patch: pytest.MonkeyPatch) -> None:
+    """A rejected draft's KV stays where the token that took its place belongs."""
+    run = ModelDrafter.run
+
+    def faulty(self: ModelDrafter, batch: FlatBatch) -> torch.Tensor:
+        written = self.__dict__.setdefault("written", {})
+        logits = run(self, batch)
+        storage = self.runner.storage
+        assert storage is not None
+        for row, slot in enumerate(batch.slots.tolist()):
+            place = int(batch.positions[row])
+            if (slot, place) in written:
+                storage.keys[0][slot] = written[slot, place]
+            elif len(batch.slots) == batch.num_requests:  # one row each: a draft under way
+                written[slot, place] = storage.keys[0][slot].clone()
+        return logits
+
+    patch.setattr(ModelDrafter, "run", faulty)
+
+
+def bonus_token_not_caught_up_on(patch: pytest.MonkeyPatch) -> None:
+    """After a draft that stands whole its last token is taken as read."""
+    unread = ModelDrafter.unread
+
+    def faulty(self: ModelDrafter, request: Request) -> int:
+        had = self._drafted.get(request.request_id, 0) > 0
+        count = unread(self, request)
+        if had:
+            self._read[request.request_id] = count = request.num_tokens - 1
+        return count
+
+    patch.setattr(ModelDrafter, "unread", faulty)
+
+
+@pytest.mark.parametrize("plant", [kv_not_rolled_back, bonus_token_not_caught_up_on])
+def test_a_fault_in_the_drafters_kv_is_caught(
+    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch, tiny: Tiny
+) -> None:
+    plant(monkeypatch)
+    with pytest.raises(AssertionError, match="not its own draft"):
+        run(FromScratch(4, str(tiny("llama"))), target(tiny))
+
+
+# --- refusals
+
+
+def test_another_tokenizer_is_refused_with_the_reason(tiny: Tiny) -> None:
+    config = {"method": "draft_model", "model": "demo"}
+    with pytest.raises(ConfigError, match=r"another tokenizer than the target: of 258 and 49152"):
+        LLM(str(tiny("llama")), speculative_config=config)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"draft_sample_method": "soft"}, "greedy, probabilistic"),
+        ({"num_draft_layers": 0}, "num_draft_layers is 0"),
+        ({"num_draft_layers": 2, "model": "x"}, "leave it or model out"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        DraftModelProposer(4, **options)
+
+
+def test_a_draft_model_that_is_not_there(tiny: Tiny) -> None:
+    with pytest.raises(CheckpointError, match="nowhere"):
+        LLM(str(tiny("llama")), speculative_config={"method": "draft_model", "model": "/nowhere/x"})
