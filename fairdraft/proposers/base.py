@@ -113,3 +113,21 @@ class Proposer(ABC):
 
     def finish(self, request_id: str) -> None:
         """A request ended; forget it."""
+
+
+class PerRequestProposer(Proposer):
+    """A proposer that drafts for each request by itself."""
+
+    @abstractmethod
+    def draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
+        """One request's draft; arguments as in `propose`."""
+
+    def propose(
+        self,
+        requests: Sequence[Request],
+        budgets: Sequence[int],
+        slots: Sequence[Sequence[int]],
+        noise: DraftNoise,
+    ) -> list[Draft]:
+        """One draft a request, one after the other."""
+        return [self.draft(r, budget, noise) for r, budget in zip(requests, budgets, strict=True)]

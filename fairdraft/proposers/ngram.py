@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from fairdraft.config import require, require_int
 from fairdraft.draft import EMPTY_DRAFT, Draft
-from fairdraft.proposers.base import Proposer
+from fairdraft.proposers.base import PerRequestProposer
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
 
@@ -60,7 +60,7 @@ class NgramIndex:
         return None
 
 
-class NgramProposer(Proposer):
+class NgramProposer(PerRequestProposer):
     """Drafts by prompt lookup. Keys and defaults are vLLM's.
 
     Args:
@@ -105,17 +105,8 @@ class NgramProposer(Proposer):
         self.earliest = prompt_lookup_match == "earliest"
         self._indexes: dict[str, NgramIndex] = {}
 
-    def propose(
-        self,
-        requests: Sequence[Request],
-        budgets: Sequence[int],
-        slots: Sequence[Sequence[int]],
-        noise: DraftNoise,
-    ) -> list[Draft]:
+    def draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
         """What followed the last occurrence of each text's end."""
-        return [self._draft(*pair) for pair in zip(requests, budgets, strict=True)]
-
-    def _draft(self, request: Request, budget: int) -> Draft:
         index = self._indexes.get(request.request_id)
         if index is None:
             index = NgramIndex(self.prompt_lookup_min, self.prompt_lookup_max, self.earliest)

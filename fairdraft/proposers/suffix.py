@@ -8,13 +8,12 @@ match is longer and its continuations agree.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 from fairdraft.config import require_int, require_number
 from fairdraft.draft import Draft
 from fairdraft.errors import ConfigError
-from fairdraft.proposers.base import Proposer
+from fairdraft.proposers.base import PerRequestProposer
 from fairdraft.proposers.suffix_index import Guess, SuffixIndex
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
@@ -30,7 +29,7 @@ def salt_of(cache_salt: str | None) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-class SuffixProposer(Proposer):
+class SuffixProposer(PerRequestProposer):
     """Drafts by suffix lookup. Keys and defaults are vLLM's.
 
     What the global index may leak: whether a draft is accepted shows in timing, so a client may
@@ -105,17 +104,8 @@ class SuffixProposer(Proposer):
         """Remember the request; its own index outlives a preemption."""
         self._requests[request.request_id] = request
 
-    def propose(
-        self,
-        requests: Sequence[Request],
-        budgets: Sequence[int],
-        slots: Sequence[Sequence[int]],
-        noise: DraftNoise,
-    ) -> list[Draft]:
-        """The better-scoring of the two indexes' guesses, for each request."""
-        return [self._draft(*pair) for pair in zip(requests, budgets, strict=True)]
-
-    def _draft(self, request: Request, budget: int) -> Draft:
+    def draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
+        """The better-scoring of the two indexes' guesses, for the request."""
         own = self._own.get(request.request_id)
         if own is None:
             own = self._own[request.request_id] = SuffixIndex(self.depth)

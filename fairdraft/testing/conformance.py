@@ -8,19 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from fairdraft.config import EngineConfig, SamplingParams
-from fairdraft.draft import EMPTY_DRAFT, Draft
+from fairdraft.draft import Draft
 from fairdraft.engine.engine import Engine
-from fairdraft.models import FlatBatch, Runner
+from fairdraft.models import Runner
 from fairdraft.proposers import Proposer
 from fairdraft.request import Request
-from fairdraft.sampling.sampler import DraftNoise, TargetRows
+from fairdraft.sampling.sampler import DraftNoise
+from fairdraft.testing.laws import Text, text_law
 from fairdraft.testing.statistics import g_test, holm, log_e_value
 from fairdraft.testing.toy import ToyRunner
-
-Text = tuple[int, ...]
 
 # Room for everything; a pool that preempts, with small chunks; one request at a time.
 STRESSES: dict[str, dict[str, Any]] = {
@@ -271,44 +269,3 @@ class _Suite:
             "that each token was drawn from? Is every drawn token kept in the draft, whatever its "
             "value? Is `noise.draw` the only source of chance?"
         )
-
-
-def text_law(runner: Runner, prompt: Text, params: SamplingParams) -> dict[Text, float]:
-    """The exact law of the first `params.max_tokens` tokens, by running the target on every text.
-
-    Args:
-        runner: the target.
-        prompt: the tokens before.
-        params: with a filter that leaves few tokens; every text that it allows is followed.
-    """
-    runner.allocate(len(prompt) + (params.max_tokens or 1))
-    law: dict[Text, float] = {(): 1.0}
-    for _ in range(params.max_tokens or 1):
-        longer: dict[Text, float] = {}
-        for text, share in law.items():
-            request = Request("law", prompt, params)
-            request.token_ids.extend(text)
-            row = TargetRows(request, EMPTY_DRAFT, last_logits(runner, request.token_ids), [])[0]
-            row = row.double() / row.double().sum()
-            for token in row.nonzero().flatten().tolist():
-                longer[(*text, token)] = share * float(row[token])
-        law = longer
-    return law
-
-
-def last_logits(runner: Runner, token_ids: Sequence[int]) -> torch.Tensor:
-    """[1, V]: the target's logits behind a text, in one run over all of it."""
-    count = len(token_ids)
-    places = torch.arange(count)
-    return runner.run(
-        FlatBatch(
-            torch.tensor(token_ids),
-            places,
-            places,
-            [0, count],
-            [0],
-            [list(range(count))],
-            1,
-            torch.tensor([count - 1]),
-        )
-    ).logits

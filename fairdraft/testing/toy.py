@@ -18,7 +18,7 @@ from torch import Tensor
 from fairdraft.config import EngineConfig
 from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.models.batch import FlatBatch, RunOutput
-from fairdraft.proposers.base import Proposer
+from fairdraft.proposers.base import PerRequestProposer
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise, TargetRows
 
@@ -104,7 +104,7 @@ def toy_continuation(request: Request, count: int) -> list[int]:
     return twin.output_token_ids
 
 
-class ToyProposer(Proposer):
+class ToyProposer(PerRequestProposer):
     """Drafts the toy model's own continuation, wrong at a chosen rate.
 
     Args:
@@ -121,17 +121,8 @@ class ToyProposer(Proposer):
         self.accuracy = accuracy
         self.sampled = sampled
 
-    def propose(
-        self,
-        requests: Sequence[Request],
-        budgets: Sequence[int],
-        slots: Sequence[Sequence[int]],
-        noise: DraftNoise,
-    ) -> list[Draft]:
+    def draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
         """A chain each, as long as the budget allows."""
-        return [self._draft(*pair, noise) for pair in zip(requests, budgets, strict=True)]
-
-    def _draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
         path = [(token, i) for i, token in enumerate(request.token_ids)]
         tokens: list[int] = []
         laws: list[Tensor] = []
@@ -145,7 +136,7 @@ class ToyProposer(Proposer):
         return Draft(tuple(tokens), probs=torch.stack(laws) if self.sampled else None)
 
 
-class ToyTreeProposer(Proposer):
+class ToyTreeProposer(PerRequestProposer):
     """Drafts trees: at each node two alternatives, until the nodes are spent.
 
     Args:
@@ -160,17 +151,8 @@ class ToyTreeProposer(Proposer):
         super().__init__(num_speculative_tokens)
         self.sampled = sampled
 
-    def propose(
-        self,
-        requests: Sequence[Request],
-        budgets: Sequence[int],
-        slots: Sequence[Sequence[int]],
-        noise: DraftNoise,
-    ) -> list[Draft]:
+    def draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
         """A tree each, level by level."""
-        return [self._draft(*pair, noise) for pair in zip(requests, budgets, strict=True)]
-
-    def _draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
         tokens: list[int] = []
         parents: list[int] = []
         laws: list[Tensor] = []

@@ -16,11 +16,12 @@ from fairdraft.draft import Draft
 from fairdraft.engine.engine import Engine
 from fairdraft.errors import CheckpointError, ConfigError
 from fairdraft.models import FlatBatch, ModelRunner
-from fairdraft.proposers.draft_model import DraftModelProposer, ModelDrafter
+from fairdraft.proposers.draft_model import DraftModelProposer
+from fairdraft.proposers.drafters import ModelDrafter
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
 from fairdraft.testing import check_proposer
-from fairdraft.testing.conformance import last_logits
+from fairdraft.testing.laws import last_logits
 from tests.conftest import CONFIGS, tiny_tokenizer
 
 Tiny = Callable[[str], Path]

@@ -30,7 +30,8 @@ from fairdraft.testing import (
     check_proposer,
     toy_config,
 )
-from fairdraft.testing.conformance import LAW_PARAMS, _Suite, text_law
+from fairdraft.testing.conformance import LAW_PARAMS, _Suite
+from fairdraft.testing.laws import text_law
 
 
 def test_a_choosing_proposer_passes() -> None:
