@@ -32,13 +32,13 @@ NGRAM = {
 def conversation(llm: LLM, dataset: str, tokens: int) -> list[int]:
     """A chat of about so many tokens that ends with a new question."""
     texts = load_prompts(dataset)
-    params = SamplingParams(temperature=0, max_tokens=160)
-    answers = llm.chat([[{"role": "user", "content": t}] for t in texts[1:33]], params)
+    params = SamplingParams(temperature=0, max_tokens=128)
+    answers = llm.chat([[{"role": "user", "content": t}] for t in texts[1:17]], params)
     messages: list[dict[str, str]] = []
     question = [{"role": "user", "content": texts[0]}]
     i = 0
     while len(llm.encode_chat([*messages, *question])) < tokens:
-        text, answer = texts[1 + i % 32], answers[i % 32].outputs[0].text
+        text, answer = texts[1 + i % 16], answers[i % 16].outputs[0].text
         messages += [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
         i += 1
     return llm.encode_chat([*messages, *question])[-(tokens):]
@@ -47,6 +47,7 @@ def conversation(llm: LLM, dataset: str, tokens: int) -> list[int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--datasets", nargs="+", default=list(DATASETS))
     options = parser.parse_args()
     common: dict[str, Any] = {"dtype": "bfloat16", "max_num_seqs": 2}
     engines = {
@@ -56,7 +57,7 @@ def main() -> None:
     first = SamplingParams(temperature=0, max_tokens=1, ignore_eos=True)
     params = SamplingParams(temperature=0, max_tokens=NUM_TOKENS, ignore_eos=True)
     rows = []
-    for dataset in DATASETS:
+    for dataset in options.datasets:
         for tokens in CONTEXTS:
             prompt = {"prompt_token_ids": conversation(engines["off"], dataset, tokens)}
             times: dict[str, list[float]] = {name: [] for name in engines}
@@ -82,7 +83,7 @@ def main() -> None:
                 }
             )
             print({key: value for key, value in rows[-1].items() if key != "seconds"}, flush=True)
-    write_result("context", {"k": 4, "tokens_per_text": NUM_TOKENS, "rows": rows})
+            write_result("context", {"k": 4, "tokens_per_text": NUM_TOKENS, "rows": rows})
 
 
 if __name__ == "__main__":

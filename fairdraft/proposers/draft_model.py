@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fairdraft.config import require, require_int
+from fairdraft.config import require, require_int, require_number
 from fairdraft.draft import Draft
 from fairdraft.errors import ConfigError
 from fairdraft.models import ModelRunner
@@ -27,6 +28,30 @@ from fairdraft.sampling.sampler import DraftNoise
 SAMPLE_METHODS = ("greedy", "probabilistic")
 
 
+@dataclass
+class _Chain:
+    """A draft under way.
+
+    Args:
+        request: whose it is.
+        limit: runs it may take.
+        known: the request's tokens that the drafter has KV for.
+    """
+
+    request: Request
+    limit: int
+    known: int
+    runs: int = 0
+    tokens: list[int] = field(default_factory=list)
+    laws: list[Tensor] = field(default_factory=list)
+
+    @property
+    def span(self) -> tuple[Request, int, int]:
+        """The places that the next run reads: what is unread at first, then one token a run."""
+        end = self.request.num_tokens + self.runs
+        return self.request, end - 1 if self.runs else self.known, end
+
+
 class DraftModelProposer(Proposer):
     """Drafts token by token with a model, batched over requests.
 
@@ -40,6 +65,8 @@ class DraftModelProposer(Proposer):
             drafter's law under the request's own temperature and filters. Greedy requests get
             chosen drafts either way.
         num_draft_layers: without `model`: layers that run; None takes three quarters of them.
+        draft_confidence_threshold: a draft ends before a token whose likeliest candidate has less
+            than this probability under the drafter; 0 is off.
 
     Raises:
         ConfigError: an unknown method, more layers than the target has, or a tokenizer that
@@ -53,6 +80,7 @@ class DraftModelProposer(Proposer):
         model: str | None = None,
         draft_sample_method: str = "greedy",
         num_draft_layers: int | None = None,
+        draft_confidence_threshold: float = 0.0,
     ) -> None:
         super().__init__(num_speculative_tokens)
         require(
@@ -66,6 +94,10 @@ class DraftModelProposer(Proposer):
         )
         if num_draft_layers is not None:
             require_int("num_draft_layers", num_draft_layers, 1, "leave it out for the default")
+        require_number(
+            "draft_confidence_threshold", draft_confidence_threshold, 0, 1, "0 never stops early"
+        )
+        self.threshold = float(draft_confidence_threshold)
         self.probabilistic = draft_sample_method == "probabilistic"
         self.name = model
         self.num_draft_layers = num_draft_layers
@@ -108,39 +140,41 @@ class DraftModelProposer(Proposer):
         noise: DraftNoise,
     ) -> list[Draft]:
         """Token by token, all requests side by side."""
-        tokens: list[list[int]] = [[] for _ in requests]
-        laws: list[list[Tensor]] = [[] for _ in requests]
-        lengths = [min(pair) for pair in zip(budgets, map(len, slots), strict=True)]
-        known = [self.drafter.unread(request) for request in requests]
-        size, device, vocabulary = (
-            self.target.block_size,
-            self.target.device,
-            self.target.vocab_size,
-        )
-        for index in range(max(lengths)):
-            active = [i for i, length in enumerate(lengths) if length > index]
-            spans = [
-                (requests[i], requests[i].num_tokens + index - 1, requests[i].num_tokens + index)
-                if index
-                else (requests[i], known[i], requests[i].num_tokens)
-                for i in active
-            ]
-            batch = flat_batch(size, spans, [tokens[i] for i in active], device)
-            logits = self.drafter.run(batch)[:, :vocabulary]
-            argmax = logits.argmax(-1).tolist()
-            for row, i in enumerate(active):
-                request = requests[i]
-                if request.params.greedy or not self.probabilistic:
-                    tokens[i].append(argmax[row])
-                    continue
-                law = probabilities(logits[row], request.params)
-                if len(law) < vocabulary:
-                    law = torch.nn.functional.pad(law, (0, vocabulary - len(law)))
-                tokens[i].append(noise.draw(request, index, law))
-                laws[i].append(law)
-        for request, chain in zip(requests, tokens, strict=True):
-            if chain:
-                self.drafter.read(request, len(chain) - 1)
-        return [
-            Draft(tuple(chain), probs=law or None) for chain, law in zip(tokens, laws, strict=True)
+        room = map(min, budgets, map(len, slots))
+        chains = [
+            _Chain(request, limit, self.drafter.unread(request))
+            for request, limit in zip(requests, room, strict=True)
         ]
+        while active := [chain for chain in chains if chain.runs < chain.limit]:
+            spans = [chain.span for chain in active]
+            drafted = [chain.tokens for chain in active]
+            batch = flat_batch(self.target.block_size, spans, drafted, self.target.device)
+            logits = self.drafter.run(batch)[:, : self.target.vocab_size]
+            argmax = logits.argmax(-1).tolist()
+            for row, chain in enumerate(active):
+                chain.runs += 1
+                self._write(chain, logits[row], argmax[row], noise)
+        for chain in chains:
+            if chain.runs:
+                self.drafter.read(chain.request, chain.runs - 1)
+        return [Draft(tuple(chain.tokens), probs=chain.laws or None) for chain in chains]
+
+    def _write(self, chain: _Chain, logits: Tensor, argmax: int, noise: DraftNoise) -> None:
+        """Add a token, or end the chain because the drafter is unsure of what it would be.
+
+        That looks at the law, never at the token drawn from it: the only rule that is lossless.
+        """
+        params = chain.request.params
+        if self.threshold:
+            temperature = params.temperature or 1.0
+            likeliest = torch.softmax(logits.float() / temperature, -1)[argmax]
+            if float(likeliest) < self.threshold:
+                chain.limit = 0
+                return
+        if params.greedy or not self.probabilistic:
+            chain.tokens.append(argmax)
+            return
+        law = probabilities(logits, params)
+        law = torch.nn.functional.pad(law, (0, self.target.vocab_size - len(law)))
+        chain.tokens.append(noise.draw(chain.request, len(chain.tokens), law))
+        chain.laws.append(law)

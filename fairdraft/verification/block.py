@@ -28,17 +28,18 @@ def block(target: Rows, draft: Draft, draws: Draws) -> Verdict:
     if not draft.is_chain:
         raise ValueError("block verification takes chains, not trees: use the standard rule")
     count = len(draft)
+    laws = [target[i] for i in range(count)]  # each is needed twice, and dear to work out
     weights: list[Any] = [1]  # Pᵢ
     for i, token in enumerate(draft.token_ids):
-        ratio = weights[i] * target[i][token] / draft.probs[i][token]
+        ratio = weights[i] * laws[i][token] / draft.probs[i][token]
         weights.append(ratio if ratio < 1 else 1)
     if not count or draws.accept(count - 1, weights[count]):
         return Verdict(tuple(range(count)), draws.token(count, target[count]))
     for i in range(count - 1, -1, -1):
-        left = positive_part(target[i] * weights[i] - draft.probs[i])
+        left = positive_part(laws[i] * weights[i] - draft.probs[i])
         mass = left.sum()
         room = mass + 1 - weights[i]
         if i == 0 or room == 0 or draws.accept(i - 1, mass / room):
             # Nothing left: P = 1 and p = q, or as good as.
-            return Verdict(tuple(range(i)), draws.token(i, left if mass > 0 else target[i]))
+            return Verdict(tuple(range(i)), draws.token(i, left if mass > 0 else laws[i]))
     raise AssertionError("the empty beginning always stands")

@@ -124,6 +124,28 @@ def test_a_draft_model_passes_the_suite(method: str, tiny: Tiny, smaller: Path) 
     assert report.deterministic == (method == "greedy")
 
 
+@pytest.mark.parametrize("threshold", [0.2, 0.6])
+def test_an_unsure_drafter_stops_and_changes_nothing(threshold: float, tiny: Tiny) -> None:
+    """What it has read meanwhile is kept right: drafts are still those of one that reads anew."""
+    full = run(FromScratch(4, str(tiny("llama"))), target(tiny))
+    careful = FromScratch(4, str(tiny("llama")), draft_confidence_threshold=threshold)
+    stopping = run(careful, target(tiny))
+    assert 0 < stopping.counters.num_draft_tokens < full.counters.num_draft_tokens
+    assert stopping.counters.alpha > full.counters.alpha
+
+
+def test_stopping_where_unsure_is_lossless(tiny: Tiny, smaller: Path) -> None:
+    report = check_proposer(
+        DraftModelProposer,
+        runner=lambda: target(tiny),
+        model=str(smaller),
+        draft_sample_method="probabilistic",
+        draft_confidence_threshold=0.3,
+        draws=400,
+    )
+    assert not report.deterministic
+
+
 def test_another_kind_of_model_may_draft(tiny: Tiny) -> None:
     engine = run(DraftModelProposer(3, str(tiny("gpt2"))), target(tiny))
     assert engine.counters.num_draft_tokens
@@ -189,6 +211,7 @@ def test_another_tokenizer_is_refused_with_the_reason(tiny: Tiny) -> None:
     [
         ({"draft_sample_method": "soft"}, "greedy, probabilistic"),
         ({"num_draft_layers": 0}, "num_draft_layers is 0"),
+        ({"draft_confidence_threshold": 2}, "draft_confidence_threshold is 2"),
         ({"num_draft_layers": 2, "model": "x"}, "leave it or model out"),
     ],
 )
