@@ -40,7 +40,10 @@ class StepOutput:
 
 
 def flat_batch(step: Sequence[ScheduledRequest], kv: KVManager, device: torch.device) -> FlatBatch:
-    """The step's rows side by side."""
+    """The step's rows side by side.
+
+    A draft's node lies in the slot of its flat index and stands at the position of its depth.
+    """
     token_ids: list[int] = []
     positions: list[int] = []
     slots: list[int] = []

@@ -18,12 +18,12 @@ from numba import njit, prange, types
 from numba.extending import intrinsic
 
 from fairdraft.models.intrinsics import declare, dots_bf16, integer
+from fairdraft.models.kernels import BLOCK_ROWS
 
 TILE = 16  # rows and columns of a result tile
 DEPTH = 32  # bfloat16 numbers a tile row
 TILE_BYTES = 1024
 MAX_TILES = 4  # result tiles side by side: with one tile of weights and one of activations, six
-BLOCK_ROWS = 64  # weight rows that stay in cache while all activations pass over them
 
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _WEIGHTS, _INPUTS = MAX_TILES, MAX_TILES + 1  # the tile registers that hold them

@@ -18,7 +18,7 @@ from fairdraft.proposers.suffix_index import Guess, SuffixIndex
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
 
-MAX_CACHED_TOKENS = 4_000_000  # of past outputs; at 40 bytes and twice the room, 320 MB
+MAX_CACHED_TOKENS = 4_000_000  # of past outputs; room is two to four times that, at 40 bytes
 
 
 def salt_of(cache_salt: str | None) -> int:

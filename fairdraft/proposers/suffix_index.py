@@ -38,7 +38,7 @@ def _hash(tokens, end, length, salt, mask):
 
 
 @njit(cache=True)
-def _append(tokens, owners, heads, before, start, first, last, salt):
+def _append(tokens, heads, before, start, first, last, salt):
     """Index tokens first … last − 1 of the text that begins at `start`."""
     mask = heads.shape[1] - 1
     for place in range(first, last):
@@ -217,9 +217,7 @@ class SuffixIndex:
         self._tokens[self.size : end] = token_ids
         self._owners[self.size : end] = self._first_owner + len(self.texts) - 1
         first, self.size = self.size, end
-        _append(
-            self._tokens, self._owners, self._heads, self._before, start, first, end, np.int64(salt)
-        )
+        _append(self._tokens, self._heads, self._before, start, first, end, np.int64(salt))
         self._drop_oldest()
 
     def _drop_oldest(self) -> None:

@@ -166,7 +166,7 @@ def check_proposer(
     Raises:
         ConformanceError: what went wrong, and where.
     """
-    suite = _Suite(runner, lambda: proposer_class(num_speculative_tokens, **options))
+    suite = Suite(runner, lambda: proposer_class(num_speculative_tokens, **options))
     for name, params in PARAMS.items():
         if params.greedy or suite.report.deterministic:
             suite.check_identity("standard", name, params)
@@ -180,7 +180,9 @@ def check_proposer(
     return suite.report
 
 
-class _Suite:
+class Suite:
+    """The checks one by one; `check_proposer` runs them all."""
+
     def __init__(
         self, make_runner: Callable[[], Runner], make_proposer: Callable[[], Proposer]
     ) -> None:

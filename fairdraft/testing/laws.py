@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
+from torch import Tensor
 
 from fairdraft.config import SamplingParams
 from fairdraft.draft import EMPTY_DRAFT
-from fairdraft.models import FlatBatch, Runner
+from fairdraft.models import Runner
+from fairdraft.models.invariance import run_in_pieces
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import TargetRows
 
@@ -38,19 +39,6 @@ def text_law(runner: Runner, prompt: Text, params: SamplingParams) -> dict[Text,
     return law
 
 
-def last_logits(runner: Runner, token_ids: Sequence[int]) -> torch.Tensor:
+def last_logits(runner: Runner, token_ids: Sequence[int]) -> Tensor:
     """[1, V]: the target's logits behind a text, in one run over all of it."""
-    count = len(token_ids)
-    places = torch.arange(count)
-    return runner.run(
-        FlatBatch(
-            torch.tensor(token_ids),
-            places,
-            places,
-            [0, count],
-            [0],
-            [list(range(count))],
-            1,
-            torch.tensor([count - 1]),
-        )
-    ).logits
+    return run_in_pieces(runner, token_ids, (len(token_ids),))[-1:]

@@ -38,7 +38,7 @@ def test_the_check_can_fail() -> None:
     )
     torch.manual_seed(0)
     model = Auto.from_config(config).bfloat16()
-    with pytest.raises(CheckpointError, match=r"batch_invariant=True cannot be kept.*33|1, 16"):
+    with pytest.raises(CheckpointError, match="batch_invariant=True cannot be kept"):
         ModelRunner(model, batch_invariant=True)
 
 

@@ -30,7 +30,7 @@ from fairdraft.testing import (
     check_proposer,
     toy_config,
 )
-from fairdraft.testing.conformance import LAW_PARAMS, _Suite
+from fairdraft.testing.conformance import LAW_PARAMS, Suite
 from fairdraft.testing.laws import text_law
 
 
@@ -178,19 +178,11 @@ class CoinRunner(ToyRunner):
 class CoinProposer(ToyProposer):
     """q = [.4, .6], whatever came before."""
 
-    def propose(
-        self,
-        requests: Sequence[Request],
-        budgets: Sequence[int],
-        slots: Sequence[Sequence[int]],
-        noise: DraftNoise,
-    ) -> list[Draft]:
+    def draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
         law = torch.zeros(32)
         law[:2] = torch.tensor([0.4, 0.6])
-        return [
-            Draft(tuple(noise.draw(r, i, law) for i in range(k)), probs=[law] * k)
-            for r, k in zip(requests, budgets, strict=True)
-        ]
+        tokens = tuple(noise.draw(request, i, law) for i in range(budget))
+        return Draft(tokens, probs=[law] * budget)
 
 
 COIN_PARAMS = SamplingParams(top_k=2, max_tokens=6, ignore_eos=True)
@@ -198,7 +190,7 @@ COIN_PARAMS = SamplingParams(top_k=2, max_tokens=6, ignore_eos=True)
 
 def check_coins(rule: str, draws: int) -> None:
     """The law of six coins; the suite's own texts are too short for a second round of k = 2."""
-    suite = _Suite(CoinRunner, lambda: CoinProposer(2))
+    suite = Suite(CoinRunner, lambda: CoinProposer(2))
     suite.check_law(rule, "coins", COIN_PARAMS, draws)
     suite.settle()
 
@@ -223,25 +215,16 @@ class Siblings(CoinProposer):
     drafts_trees = True
     honest = True
 
-    def propose(
-        self,
-        requests: Sequence[Request],
-        budgets: Sequence[int],
-        slots: Sequence[Sequence[int]],
-        noise: DraftNoise,
-    ) -> list[Draft]:
+    def draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
         law = torch.zeros(32)
         law[:3] = torch.tensor([0.2, 0.6, 0.2])
-        drafts = []
-        for request, budget in zip(requests, budgets, strict=True):
-            first = noise.draw(request, 0, law)
-            without = law.clone()
-            without[first] = 0
-            without /= without.sum()
-            second = noise.draw(request, 0, without, 1)
-            laws = [law, without if self.honest else law]
-            drafts.append(Draft((first, second), (-1, -1), laws).trimmed(budget))
-        return drafts
+        first = noise.draw(request, 0, law)
+        without = law.clone()
+        without[first] = 0
+        without /= without.sum()
+        second = noise.draw(request, 0, without, 1)
+        laws = [law, without if self.honest else law]
+        return Draft((first, second), (-1, -1), laws).trimmed(budget)
 
 
 class SiblingsAsIfReplaced(Siblings):
@@ -258,7 +241,7 @@ class ThreeRunner(ToyRunner):
 
 
 def check_siblings(drafter: type[Siblings]) -> None:
-    suite = _Suite(ThreeRunner, lambda: drafter(2))
+    suite = Suite(ThreeRunner, lambda: drafter(2))
     params = SamplingParams(top_k=3, max_tokens=4, ignore_eos=True)
     suite.check_law("standard", "three", params, 6_000)
     suite.settle()
@@ -307,7 +290,3 @@ def test_a_coupled_draw_from_outside_the_filter_is_caught(monkeypatch: pytest.Mo
     monkeypatch.setattr(sampler.TargetRows, "token", faulty)
     with pytest.raises(ConformanceError, match="coupled"):
         check_proposer(ToyProposer, accuracy=0.7)
-
-
-def test_greedy_params_do_not_reach_the_law() -> None:
-    assert all(isinstance(p, SamplingParams) and not p.greedy for p in LAW_PARAMS.values())
