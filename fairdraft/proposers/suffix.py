@@ -8,9 +8,10 @@ match is longer and its continuations agree.
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
-from fairdraft.config import require_int, require_number
+from fairdraft.config import require_bool, require_int, require_number
 from fairdraft.draft import Draft
 from fairdraft.errors import ConfigError
 from fairdraft.proposers.base import PerRequestProposer
@@ -43,6 +44,8 @@ class SuffixProposer(PerRequestProposer):
         suffix_decoding_max_cached_requests: past outputs in the global index; 0 turns it off.
         suffix_decoding_max_spec_factor: draft tokens at most per matched token.
         suffix_decoding_min_token_prob: a draft ends before its probability falls under this.
+        suffix_decoding_use_tree_spec: draft a tree where the matches disagree; its nodes then are
+            what num_speculative_tokens limits. Arctic Inference's name for it.
         suffix_decoding_index: file to load the global index from, if it is there; see `save`.
 
     Raises:
@@ -56,6 +59,7 @@ class SuffixProposer(PerRequestProposer):
         suffix_decoding_max_cached_requests: int = 10_000,
         suffix_decoding_max_spec_factor: float = 1.0,
         suffix_decoding_min_token_prob: float = 0.1,
+        suffix_decoding_use_tree_spec: bool = False,
         suffix_decoding_index: str | None = None,
     ) -> None:
         super().__init__(num_speculative_tokens)
@@ -70,6 +74,8 @@ class SuffixProposer(PerRequestProposer):
         require_number(
             prefix + "min_token_prob", suffix_decoding_min_token_prob, 0, 1, "0.1 is usual"
         )
+        require_bool(prefix + "use_tree_spec", suffix_decoding_use_tree_spec)
+        self.drafts_trees = suffix_decoding_use_tree_spec
         self.depth = suffix_decoding_max_tree_depth
         self.factor = float(suffix_decoding_max_spec_factor)
         self.least = float(suffix_decoding_min_token_prob)
@@ -112,12 +118,18 @@ class SuffixProposer(PerRequestProposer):
             own.begin()
         own.extend(request.token_ids[own.num_tokens :])
         context = request.token_ids[-self.depth :]
-        guess = own.guess(context, budget, self.factor, self.least)
+        ask = partial(
+            SuffixIndex.guess,
+            context=context,
+            budget=budget,
+            factor=self.factor,
+            least=self.least,
+            branch=self.drafts_trees,
+        )
+        guess = ask(own)
         if self.past is not None:
-            salt = salt_of(request.cache_salt)
-            past = self.past.guess(context, budget, self.factor, self.least, salt)
-            guess = max(guess, past, key=_merit)
-        return Draft(guess.token_ids)
+            guess = max(guess, ask(self.past, salt=salt_of(request.cache_salt)), key=_merit)
+        return guess.draft
 
     def finish(self, request_id: str) -> None:
         """Move the request's output to the global index."""

@@ -21,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from fairdraft.draft import EMPTY_DRAFT, Draft
+
 LENGTHS = (8, 4, 2, 1)  # of the n-grams, longest first
 MAX_PLACES = 32  # followed per n-gram
 _FIRST_ROOM = 256
@@ -89,56 +91,77 @@ def _places(tokens, owners, heads, before, tail, size, context, owner_salts, sal
 
 
 @njit(cache=True)
-def _follow(tokens, owners, size, places, count, limit, least, out):
-    """Follow the most frequent token from the places on: draft length and its summed probability.
+def _grow(tokens, owners, size, places, nodes, depth, least, branch, out, parents):
+    """Grow a draft along the tokens that follow the places: its nodes and summed probability.
 
-    A token's probability is the product of the shares of places that went its way; the draft ends
-    where it falls under `least`. Ties go to the place listed first. `places` is used up.
+    A node's probability is the product of the shares of places that went its way. The likeliest
+    node comes next, ties to the place listed first, until `nodes` are there or no other reaches
+    `least`; without `branch` each node has one successor at most. `places` is used up.
     """
-    probability, score, length = 1.0, 0.0, 0
-    while length < limit and count:
-        best, best_count = -1, 0
+    count = places.size
+    waiting = np.empty(count, np.int64)  # the first of the places that wait for the same node
+    share = np.zeros(count, np.int64)  # of such a first place: how many wait with it
+    probability = np.zeros(count)  # of such a first place: its node's, as are the next two
+    parent, level = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    members, num_members = np.arange(count), count  # places behind the newest node
+    newest, likelihood, deep = -1, 1.0, 0
+    length, score = 0, 0.0
+    while True:
+        widest = -1
+        for a in range(num_members):
+            i = first = members[a]
+            for b in range(a):
+                j = members[b]
+                if waiting[j] == j and tokens[places[j] + 1] == tokens[places[i] + 1]:
+                    first = j
+                    break
+            waiting[i] = first
+            share[first] = 1 if first == i else share[first] + 1
+        for a in range(num_members):
+            i = members[a]
+            if waiting[i] == i:
+                probability[i] = likelihood * share[i] / num_members
+                parent[i], level[i] = newest, deep + 1
+                if widest < 0 or share[i] > share[widest]:
+                    widest = i
+        best = -1
         for i in range(count):
-            token = tokens[places[i] + 1]
-            same = 0
-            for j in range(count):
-                same += tokens[places[j] + 1] == token
-            if same > best_count:
-                best, best_count = token, same
-        probability *= best_count / count
-        if probability < least:
-            break
-        out[length] = best
-        score += probability
+            if waiting[i] == i and probability[i] >= least:
+                alone = branch or i == widest
+                if alone and (best < 0 or probability[i] > probability[best]):
+                    best = i
+        if best < 0 or length == nodes:
+            return length, score
+        out[length], parents[length] = tokens[places[best] + 1], parent[best]
+        newest, likelihood, deep = length, probability[best], level[best]
+        score += likelihood
         length += 1
-        kept = 0
+        num_members = 0
         for i in range(count):
-            place = places[i] + 1
-            if tokens[place] == best and place + 1 < size and owners[place + 1] == owners[place]:
-                places[kept] = place
-                kept += 1
-        count = kept
-    return length, score
+            if waiting[i] == best:
+                waiting[i] = -1
+                place = places[i] = places[i] + 1
+                if deep < depth and place + 1 < size and owners[place + 1] == owners[place]:
+                    members[num_members] = i
+                    num_members += 1
 
 
 @njit(cache=True)
-def _best(tokens, owners, size, found, count, budget, factor, least, out):
-    """The best-scoring draft over all match lengths: (draft length, score, match length)."""
+def _best(tokens, owners, size, found, count, budget, factor, least, branch, out, parents):
+    """The best-scoring draft over all match lengths: (nodes, score, match length)."""
     best_length, best_score, best_match = 0, 0.0, 0
-    draft = np.empty(budget, np.int64)
-    places = np.empty(count, np.int64)
-    lengths = np.unique(found[1, :count])[::-1]
-    for match in lengths:
-        kept = 0
-        for i in range(count):
-            if found[1, i] >= match:
-                places[kept] = found[0, i]
-                kept += 1
-        limit = min(budget, int(factor * match))
-        length, score = _follow(tokens, owners, size, places, kept, limit, least, draft)
+    draft, before = np.empty(budget, np.int64), np.empty(budget, np.int64)
+    for match in np.unique(found[1, :count])[::-1]:
+        places = found[0, :count][found[1, :count] >= match]
+        depth = min(budget, int(factor * match))
+        length, score = 0, 0.0
+        if depth:
+            length, score = _grow(
+                tokens, owners, size, places, budget, depth, least, branch, draft, before
+            )
         if score > best_score:  # longer matches come first and win ties
             best_length, best_score, best_match = length, score, match
-            out[:length] = draft[:length]
+            out[:length], parents[:length] = draft[:length], before[:length]
     return best_length, best_score, best_match
 
 
@@ -146,12 +169,12 @@ class Guess(NamedTuple):
     """What an index would draft.
 
     Args:
-        token_ids: the draft; may be empty.
+        draft: may be empty.
         score: summed probabilities of its tokens, each the product along the path.
         match: how many tokens of the context were found.
     """
 
-    token_ids: tuple[int, ...]
+    draft: Draft
     score: float
     match: int
 
@@ -253,15 +276,17 @@ class SuffixIndex:
         factor: float = 1.0,
         least: float = 0.1,
         salt: int = 0,
+        branch: bool = False,
     ) -> Guess:
         """The draft behind a context.
 
         Args:
             context: its last `depth` tokens are looked at.
-            budget: tokens at most.
-            factor: tokens at most per token matched.
+            budget: tokens at most; of a tree, its nodes.
+            factor: tokens at most per token matched; of a tree, along each path.
             least: a draft ends before its probability falls under this.
             salt: only texts begun with it are seen.
+            branch: draft a tree where the places found disagree.
         """
         tail = np.array(context[-self.depth :], np.int32)
         found = np.empty((2, MAX_PLACES * len(LENGTHS)), np.int64)
@@ -279,12 +304,24 @@ class SuffixIndex:
             found,
         )
         if not count:
-            return Guess((), 0.0, 0)
-        out = np.empty(budget, np.int64)
+            return Guess(EMPTY_DRAFT, 0.0, 0)
+        out, parents = np.empty((2, budget), np.int64)
         length, score, match = _best(
-            self._tokens, self._owners, self.size, found, count, budget, factor, least, out
+            self._tokens,
+            self._owners,
+            self.size,
+            found,
+            count,
+            budget,
+            factor,
+            least,
+            branch,
+            out,
+            parents,
         )
-        return Guess(tuple(out[:length].tolist()), score, int(match))
+        nodes = tuple(out[:length].tolist())
+        draft = Draft(nodes, tuple(parents[:length].tolist()) if branch else None)
+        return Guess(draft, score, int(match))
 
     def save(self, path: str | Path) -> None:
         """Write the texts to a file that `load` reads (numpy's npz)."""

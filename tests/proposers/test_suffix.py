@@ -24,15 +24,10 @@ texts_of = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=30), min_si
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 
 
-def slow_guess(
-    texts: Sequence[Sequence[int]],
-    context: Sequence[int],
-    depth: int,
-    budget: int,
-    factor: float,
-    least: float,
-) -> tuple[list[int], float]:
-    """Every place, every match length, from the definition. Ties end the test: either is right."""
+def places_of(
+    texts: Sequence[Sequence[int]], context: Sequence[int], depth: int
+) -> list[tuple[int, Sequence[int], int]]:
+    """Every place behind a match: its length, the text, and where the text goes on."""
     places = []
     for text in texts:
         for end in range(1, len(text)):
@@ -44,6 +39,19 @@ def slow_guess(
                 match += 1
             if match:
                 places.append((match, text, end))
+    return places
+
+
+def slow_guess(
+    texts: Sequence[Sequence[int]],
+    context: Sequence[int],
+    depth: int,
+    budget: int,
+    factor: float,
+    least: float,
+) -> tuple[list[int], float]:
+    """Every place, every match length, from the definition. Ties end the test: either is right."""
+    places = places_of(texts, context, depth)
     best: tuple[list[int], float] = ([], 0.0)
     for length in sorted({match for match, _, _ in places}, reverse=True):
         here = [(text, end) for match, text, end in places if match >= length]
@@ -86,8 +94,58 @@ def test_guesses_follow_the_definition(
     assume(max(Counter(token for text in texts for token in text).values()) <= MAX_PLACES)
     guess = index_of(texts, depth).guess(context, budget)
     draft, score = slow_guess(texts, context, depth, budget, 1.0, 0.1)
-    assert guess.token_ids == tuple(draft)
+    assert guess.draft.token_ids == tuple(draft)
     assert guess.score == pytest.approx(score)
+
+
+def slow_tree(
+    texts: Sequence[Sequence[int]], context: Sequence[int], depth: int, budget: int
+) -> float:
+    """The best score of a tree, from the definition: the likeliest nodes of each match length."""
+    places = places_of(texts, context, depth)
+    best = 0.0
+    for length in {match for match, _, _ in places}:
+        waiting = [([(t, e) for match, t, e in places if match >= length], 1.0, 0)]
+        nodes: list[float] = []
+        while waiting:
+            here, before, level = waiting.pop()
+            counts = Counter(text[end] for text, end in here)
+            for token, count in counts.items():
+                probability = before * count / len(here)
+                if probability >= 0.1 and level < min(budget, length):
+                    nodes.append(probability)
+                    behind = [(t, e + 1) for t, e in here if t[e] == token and e + 1 < len(t)]
+                    waiting.append((behind, probability, level + 1))
+        best = max(best, sum(sorted(nodes, reverse=True)[:budget]))
+    return best
+
+
+@untimed
+@given(
+    texts=texts_of,
+    context=st.lists(st.integers(0, 5), min_size=1, max_size=12),
+    depth=st.integers(1, 10),
+    budget=st.integers(1, 12),
+)
+def test_a_tree_takes_the_likeliest_nodes(
+    texts: list[list[int]], context: list[int], depth: int, budget: int
+) -> None:
+    assume(max(Counter(token for text in texts for token in text).values()) <= MAX_PLACES)
+    index = index_of(texts, depth)
+    guess = index.guess(context, budget, branch=True)
+    assert guess.score == pytest.approx(slow_tree(texts, context, depth, budget))
+    assert len(guess.draft) <= budget
+    assert guess.score >= index.guess(context, budget).score
+    for siblings in guess.draft.children:
+        tokens = [guess.draft.token_ids[node] for node in siblings]
+        assert len(set(tokens)) == len(tokens)
+
+
+def test_a_tree_where_the_matches_disagree() -> None:
+    index = index_of([[1, 2, 3, 4, 6], [1, 2, 3, 5, 7], [1, 2, 3, 5, 7]])
+    draft = index.guess([1, 2, 3], 4, branch=True).draft
+    assert draft.token_ids == (5, 7, 4, 6)
+    assert draft.parents == (-1, 0, -1, 2)
 
 
 @untimed
@@ -108,35 +166,35 @@ def test_token_by_token_or_at_once(texts: list[list[int]], cuts: list[int]) -> N
 def test_the_most_frequent_continuation_wins() -> None:
     index = index_of([[1, 2, 3, 4], [1, 2, 3, 5], [1, 2, 3, 5]])
     guess = index.guess([9, 1, 2, 3], 4)
-    assert guess.token_ids == (5,)
+    assert guess.draft.token_ids == (5,)
     assert guess.score == pytest.approx(2 / 3)
     assert guess.match == 3
 
 
 def test_longer_matches_draft_longer() -> None:
     index = index_of([list(range(20))])
-    assert index.guess([3], 10).token_ids == (4,)
-    assert index.guess([1, 2, 3], 10).token_ids == (4, 5, 6)
-    assert index.guess([1, 2, 3], 10, factor=2).token_ids == (4, 5, 6, 7, 8, 9)
+    assert index.guess([3], 10).draft.token_ids == (4,)
+    assert index.guess([1, 2, 3], 10).draft.token_ids == (4, 5, 6)
+    assert index.guess([1, 2, 3], 10, factor=2).draft.token_ids == (4, 5, 6, 7, 8, 9)
 
 
 def test_an_unlikely_continuation_is_not_followed() -> None:
     index = index_of([[1, i] for i in range(2, 14)])
-    assert index.guess([1], 4).token_ids == ()
-    assert index.guess([1], 4, least=0.05).token_ids == (13,)  # a tie goes to the newest
+    assert index.guess([1], 4).draft.token_ids == ()
+    assert index.guess([1], 4, least=0.05).draft.token_ids == (13,)  # a tie goes to the newest
 
 
 def test_a_draft_does_not_run_into_the_next_text() -> None:
     index = index_of([[1, 2], [3, 4]])
-    assert index.guess([1], 4, factor=4).token_ids == (2,)
-    assert index.guess([2], 4, factor=4).token_ids == ()
+    assert index.guess([1], 4, factor=4).draft.token_ids == (2,)
+    assert index.guess([2], 4, factor=4).draft.token_ids == ()
 
 
 def test_the_texts_own_end_is_not_its_own_match() -> None:
     index = SuffixIndex(4)
     index.begin()
     index.extend([1, 2, 3, 1, 2])
-    assert index.guess([1, 2], 4).token_ids == (3, 1)
+    assert index.guess([1, 2], 4).draft.token_ids == (3, 1)
 
 
 def test_the_oldest_texts_go_first_and_memory_is_bounded() -> None:
@@ -149,8 +207,8 @@ def test_the_oldest_texts_go_first_and_memory_is_bounded() -> None:
         most = max(most, index.num_bytes)
     assert len(index.texts) == 50
     assert index.num_tokens == 50 * 23
-    assert index.guess([109_000], 4).token_ids == ()
-    assert index.guess([109_999], 4).token_ids == (110_000,)
+    assert index.guess([109_000], 4).draft.token_ids == ()
+    assert index.guess([109_999], 4).draft.token_ids == (110_000,)
     assert most < 400_000
 
 
@@ -171,9 +229,9 @@ def test_tenants_do_not_see_each_other() -> None:
     index.extend([1, 2, 3, 4])
     index.begin(salt=2)
     index.extend([1, 2, 3, 5])
-    assert index.guess([1, 2, 3], 1, salt=1).token_ids == (4,)
-    assert index.guess([1, 2, 3], 1, salt=2).token_ids == (5,)
-    assert index.guess([1, 2, 3], 1, salt=0).token_ids == ()
+    assert index.guess([1, 2, 3], 1, salt=1).draft.token_ids == (4,)
+    assert index.guess([1, 2, 3], 1, salt=2).draft.token_ids == (5,)
+    assert index.guess([1, 2, 3], 1, salt=0).draft.token_ids == ()
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
@@ -228,8 +286,9 @@ def test_without_a_global_index_only_the_own_text_counts() -> None:
     assert ask(proposer, Request("c", (5, 6, 7, 5, 6), SamplingParams())) == (7, 5)
 
 
-def test_it_passes_the_suite() -> None:
-    report = check_proposer(SuffixProposer)
+@pytest.mark.parametrize("tree", [False, True])
+def test_it_passes_the_suite(tree: bool) -> None:
+    report = check_proposer(SuffixProposer, suffix_decoding_use_tree_spec=tree)
     assert report.deterministic
     assert report.accepted > 0
 
