@@ -12,7 +12,7 @@ import torch
 from fairdraft.draft import Draft, Verdict
 from fairdraft.engine.scheduler import ScheduledRequest
 from fairdraft.kv import KVManager
-from fairdraft.models import FlatBatch, RunOutput
+from fairdraft.models import FlatBatch, RunOutput, ancestor_mask
 from fairdraft.proposers import Rows
 from fairdraft.request import Request
 from fairdraft.telemetry import StepTimes
@@ -57,7 +57,7 @@ def flat_batch(step: Sequence[ScheduledRequest], kv: KVManager, device: torch.de
         positions.extend(range(entry.start, newest))
         positions.extend(newest + depth for depth in entry.draft.depths)
         if not entry.draft.is_chain:
-            ancestors[i] = ancestor_mask(entry)
+            ancestors[i] = ancestor_mask(entry.num_new_tokens - len(entry.draft), entry.draft)
         slots.extend(kv.slots(entry.request, entry.start, end))
         cu_rows.append(len(token_ids))
         logit_rows.extend(range(cu_rows[-1] - entry.num_logit_rows, cu_rows[-1]))
@@ -72,20 +72,6 @@ def flat_batch(step: Sequence[ScheduledRequest], kv: KVManager, device: torch.de
         torch.tensor(logit_rows, dtype=torch.int64, device=device),
         ancestors,
     )
-
-
-def ancestor_mask(entry: ScheduledRequest) -> torch.Tensor:
-    """[rows, rows] bool: which of the step's rows each row of one request sees.
-
-    Known tokens see those before them; a node sees all known tokens and the nodes of its own path.
-    """
-    rows = entry.num_new_tokens
-    known = rows - len(entry.draft)
-    mask = torch.ones(rows, rows, dtype=torch.bool).tril()
-    mask[known:, known:] = False
-    for node in range(len(entry.draft)):
-        mask[known + node, [known + ancestor for ancestor in entry.draft.path(node + 1)]] = True
-    return mask
 
 
 def moved_slots(

@@ -1,8 +1,16 @@
 """Any transformers causal LM over flat batches with paged KV."""
 
-from fairdraft.models.batch import FlatBatch, RunOutput
+from fairdraft.models.batch import FlatBatch, RunOutput, ancestor_mask
 from fairdraft.models.checkpoints import load_checkpoint
 from fairdraft.models.early_exit import EarlyExit
 from fairdraft.models.runner import ModelRunner, Runner
 
-__all__ = ["EarlyExit", "FlatBatch", "ModelRunner", "RunOutput", "Runner", "load_checkpoint"]
+__all__ = [
+    "EarlyExit",
+    "FlatBatch",
+    "ModelRunner",
+    "RunOutput",
+    "Runner",
+    "ancestor_mask",
+    "load_checkpoint",
+]

@@ -9,6 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from fairdraft.draft import Draft
+
 
 @dataclass(frozen=True)
 class FlatBatch:
@@ -90,3 +92,20 @@ class RunOutput:
 
     logits: Tensor
     hidden: Mapping[int, Tensor]
+
+
+def ancestor_mask(known: int, draft: Draft) -> Tensor:
+    """[known + len(draft)]² bool: which of a request's rows each of them sees.
+
+    Known tokens see those before them; a node sees all known tokens and the nodes of its own path.
+
+    Args:
+        known: rows before the draft's.
+        draft: the nodes that run behind them.
+    """
+    rows = known + len(draft)
+    mask = torch.ones(rows, rows, dtype=torch.bool).tril()
+    mask[known:, known:] = False
+    for node in range(len(draft)):
+        mask[known + node, [known + ancestor for ancestor in draft.path(node + 1)]] = True
+    return mask

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.errors import CheckpointError, ConfigError
-from fairdraft.models import EarlyExit, FlatBatch, ModelRunner, load_checkpoint
+from fairdraft.models import EarlyExit, FlatBatch, ModelRunner, ancestor_mask, load_checkpoint
 from fairdraft.proposers.base import Rows
 from fairdraft.request import Request
 
@@ -91,7 +93,7 @@ class ModelDrafter:
 
     def observe(self, rows: Rows) -> None:
         """Read prompt chunks; tokens before the first one shown lie in cached blocks."""
-        behind = []
+        behind: list[Span] = []
         for i, request_id in enumerate(rows.request_ids):
             if rows.cu_rows[i] == rows.cu_rows[i + 1]:
                 continue
@@ -99,11 +101,12 @@ class ModelDrafter:
             self._read.setdefault(request_id, rows.positions[rows.cu_rows[i]])
             computed = rows.positions[rows.cu_rows[i + 1] - 1] + 1
             if computed - self.unread(request) > CATCH_UP or not request.decoding:
-                behind.append((request, self.unread(request), computed))
+                unread = self.unread(request)
+                behind.append(Span(request, unread, computed, num_logit_rows=0))
         if behind:
-            self.run(flat_batch(self.target.block_size, behind, (), self.runner.device, 0))
-            for request, _, computed in behind:
-                self._read[request.request_id] = computed
+            self.run(flat_batch(self.target.block_size, behind, self.runner.device))
+            for span in behind:
+                self._read[span.request.request_id] = span.last
 
     def unread(self, request: Request) -> int:
         """Tokens with KV: those read, and drafted ones that came to stand.
@@ -134,44 +137,53 @@ class ModelDrafter:
             kept.pop(request_id, None)
 
 
-def flat_batch(
-    block_size: int,
-    spans: Sequence[tuple[Request, int, int]],
-    drafted: Sequence[Sequence[int]],
-    device: torch.device,
-    num_logit_rows: int = 1,
-) -> FlatBatch:
-    """Tokens first … last − 1 of each request, drafted ones behind its own.
+@dataclass(frozen=True)
+class Span:
+    """Rows of one request that a drafter runs: places first … last − 1 of its text and draft.
 
     Args:
-        block_size: of the block tables.
-        spans: (request, first, last).
-        drafted: per request; or nothing.
-        device: where the tensors go.
-        num_logit_rows: 1 for the last row of each request, 0 for none.
+        request: its tokens come first.
+        first, last: places.
+        draft: what stands behind the request's tokens.
+        num_logit_rows: the last rows whose logits are wanted.
     """
+
+    request: Request
+    first: int
+    last: int
+    draft: Draft = EMPTY_DRAFT
+    num_logit_rows: int = 1
+
+
+def flat_batch(block_size: int, spans: Sequence[Span], device: torch.device) -> FlatBatch:
+    """The spans side by side; a node lies in the slot of its index, at its depth's position."""
     token_ids: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
+    wanted: list[int] = []
     cu_rows = [0]
-    for i, (request, first, last) in enumerate(spans):
-        behind = drafted[i] if drafted else ()
-        for place in range(first, last):
-            beyond = place - request.num_tokens
-            token_ids.append(request.token_ids[place] if beyond < 0 else behind[beyond])
+    ancestors: dict[int, Tensor] = {}
+    for i, span in enumerate(spans):
+        request, draft, known = span.request, span.draft, span.request.num_tokens
+        for place in range(span.first, span.last):
+            node = place - known
+            token_ids.append(request.token_ids[place] if node < 0 else draft.token_ids[node])
+            positions.append(place if node < 0 else known - 1 + draft.depths[node + 1])
             slots.append(request.block_table[place // block_size] * block_size + place % block_size)
-        positions.extend(range(first, last))
+        if not draft.is_chain:
+            ancestors[i] = ancestor_mask(known - span.first, draft)
         cu_rows.append(len(token_ids))
-    wanted = [end - 1 for end in cu_rows[1:]] if num_logit_rows else []
+        wanted.extend(range(cu_rows[-1] - span.num_logit_rows, cu_rows[-1]))
     return FlatBatch(
         torch.tensor(token_ids, device=device),
         torch.tensor(positions, device=device),
         torch.tensor(slots, device=device),
         cu_rows,
-        [first for _, first, _ in spans],
-        [request.block_table for request, _, _ in spans],
+        [span.first for span in spans],
+        [span.request.block_table for span in spans],
         block_size,
         torch.tensor(wanted, dtype=torch.int64, device=device),
+        ancestors,
     )
 
 

@@ -65,11 +65,12 @@ class FromScratch(DraftModelProposer):
     ) -> list[Draft]:
         drafts = super().propose(requests, budgets, slots, noise)
         for request, draft in zip(requests, drafts, strict=True):
-            text = list(request.token_ids)
-            for token in draft.token_ids:
+            for row, siblings in enumerate(draft.children):
+                text = [*request.token_ids, *draft.tokens_before(row)]
                 self.fresh.allocate(len(text), 1)
-                assert token == int(last_logits(self.fresh, text)[0].argmax()), "not its own draft"
-                text.append(token)
+                best = last_logits(self.fresh, text)[0].topk(self.width).indices.tolist()
+                tokens = [draft.token_ids[node] for node in siblings]
+                assert tokens == best[: len(tokens)], "not its own draft"
         return drafts
 
 
@@ -95,6 +96,8 @@ def test_drafts_are_those_of_a_drafter_that_reads_anew(
     engine = run(FromScratch(4, str(tiny("llama"))), target(tiny), **options)
     assert 0 < engine.counters.num_accepted_tokens < engine.counters.num_draft_tokens
     run(FromScratch(3, str(smaller)), target(tiny), **options)
+    trees = FromScratch(7, str(smaller), draft_tree_top_k=2, draft_tree_depth=3)
+    assert run(trees, target(tiny), **options).counters.num_draft_tokens
 
 
 def test_the_target_as_its_own_draft_model_accepts_everything(tiny: Tiny) -> None:
@@ -110,6 +113,32 @@ def test_the_target_as_its_own_draft_model_accepts_everything(tiny: Tiny) -> Non
         engine.step()
     assert engine.counters.num_accepted_tokens == engine.counters.num_draft_tokens
     assert engine.counters.mean_acceptance_length == 5
+
+
+def test_a_tree_of_the_targets_own_is_never_refused(tiny: Tiny) -> None:
+    """Where the tree goes on, it holds the likeliest token."""
+    proposer = DraftModelProposer(16, str(tiny("llama")), draft_tree_top_k=2, draft_tree_depth=3)
+    engine = Engine(EngineConfig("tiny", max_model_len=128), target(tiny), proposer=proposer)
+    greedy = SamplingParams(temperature=0, max_tokens=41, ignore_eos=True)
+    for prompt in PROMPTS:
+        engine.add_request(prompt, greedy)
+    while engine.has_unfinished_requests:
+        engine.step()
+    assert engine.counters.num_rejections == 0
+    assert engine.counters.mean_acceptance_length > 3
+
+
+def test_trees_pass_the_suite(tiny: Tiny, smaller: Path) -> None:
+    report = check_proposer(
+        DraftModelProposer, runner=lambda: target(tiny), model=str(smaller), draft_tree_top_k=2
+    )
+    assert report.deterministic
+    assert report.accepted
+
+
+def test_self_drafted_trees_pass_the_suite(tiny: Tiny) -> None:
+    report = check_proposer(DraftModelProposer, runner=lambda: target(tiny), draft_tree_top_k=2)
+    assert report.accepted
 
 
 @pytest.mark.parametrize("method", ["greedy", "probabilistic"])
@@ -212,6 +241,9 @@ def test_another_tokenizer_is_refused_with_the_reason(tiny: Tiny) -> None:
         ({"num_draft_layers": 0}, "num_draft_layers is 0"),
         ({"draft_confidence_threshold": 2}, "draft_confidence_threshold is 2"),
         ({"num_draft_layers": 2, "model": "x"}, "leave it or model out"),
+        ({"draft_tree_top_k": 0}, "draft_tree_top_k is 0"),
+        ({"draft_tree_depth": 0}, "draft_tree_depth is 0"),
+        ({"draft_tree_top_k": 2, "draft_sample_method": "probabilistic"}, "chosen, not drawn"),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:
