@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from transformers import (
 )
 
 from fairdraft import LLM
+from fairdraft.proposers import Proposer, registry
 
 TINY = {
     "vocab_size": 320,
@@ -103,3 +105,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def demo() -> LLM:
     """The packaged small model in float32, without speculation."""
     return LLM("demo", dtype="float32", max_model_len=1024)
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`register(name=ProposerClass)`: methods by name for one test, beside what is installed."""
+
+    def add(**proposers: type[Proposer]) -> None:
+        methods = registry.known_methods()
+        for name, proposer in proposers.items():
+            value = f"{proposer.__module__}:{proposer.__name__}"
+            methods[name] = EntryPoint(name, value, registry.GROUP)
+        monkeypatch.setattr(registry, "known_methods", lambda: methods)
+
+    return add

@@ -66,6 +66,8 @@ class Proposer(ABC):
     Attributes:
         needs: what it asks of the engine.
         drafts_trees: whether a draft may be a tree.
+        is_lookup: whether drafts are chosen, never drawn, at next to no cost, and nothing is kept
+            of them: a hybrid may then look at a draft and leave it.
 
     Args:
         num_speculative_tokens: the longest draft it will be asked for.
@@ -74,6 +76,7 @@ class Proposer(ABC):
 
     needs = Needs()
     drafts_trees = False
+    is_lookup = False
 
     def __init__(self, num_speculative_tokens: int) -> None:
         self.num_speculative_tokens = num_speculative_tokens

@@ -76,6 +76,8 @@ class NgramProposer(PerRequestProposer):
         ConfigError: a length below 1, min above max, or an unknown match.
     """
 
+    is_lookup = True
+
     def __init__(
         self,
         num_speculative_tokens: int,

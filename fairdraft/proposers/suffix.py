@@ -52,6 +52,8 @@ class SuffixProposer(PerRequestProposer):
         ConfigError: a value is out of range, or the file is no saved index.
     """
 
+    is_lookup = True
+
     def __init__(
         self,
         num_speculative_tokens: int,

@@ -89,6 +89,7 @@ class Watched(Proposer):
         self.vocab_size = vocab_size
         self.needs = proposer.needs
         self.drafts_trees = proposer.drafts_trees
+        self.is_lookup = proposer.is_lookup
         self.deterministic = True
         self.bind = proposer.bind  # type: ignore[method-assign]
         self.start = proposer.start  # type: ignore[method-assign]
@@ -126,6 +127,8 @@ class Watched(Proposer):
             raise ConformanceError(f"{draft.token_ids} holds a token outside the vocabulary")
         if draft.probs is None or not len(draft):
             return
+        if self.proposer.is_lookup:
+            raise ConformanceError("a draft brought probs, but is_lookup says it was not drawn")
         self.deterministic = False
         for token, law in zip(draft.token_ids, draft.probs, strict=True):
             if len(law) != self.vocab_size or abs(float(law.sum()) - 1) > 1e-3:
