@@ -7,16 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fairdraft.cli.datasets import DATASETS, load_prompts
+from fairdraft.cli.datasets import load_prompts
 from fairdraft.cli.environment import benchmark_environment
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 WORK = HERE / "work"
+DATASETS = ("humaneval", "gsm8k", "mt_bench")  # of the identity runs; more ship with fairdraft
 
 
 def chat_prompts(tokenizer: Any, each: int) -> list[list[int]]:
-    """Token ids of the first so many prompts of each shipped dataset, as a user's message."""
+    """Token ids of the first so many prompts of each dataset, as a user's message."""
     return [
         list(
             tokenizer.apply_chat_template(

@@ -14,9 +14,9 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from benchmarks.common import write_result
+from benchmarks.common import DATASETS, write_result
 from fairdraft import LLM, SamplingParams
-from fairdraft.cli.datasets import DATASETS, load_prompts
+from fairdraft.cli.datasets import load_prompts
 from fairdraft.telemetry import SpecCounters
 
 CONTEXTS = (1_000, 4_000, 8_000)

@@ -25,7 +25,9 @@ app = typer.Typer(
 def run(
     datasets: Annotated[
         list[str],
-        typer.Argument(help="humaneval, gsm8k, mt_bench, or JSONL files with prompts."),
+        typer.Argument(
+            help="humaneval, gsm8k, mt_bench, code_editing, or JSONL files with prompts."
+        ),
     ],
     methods: Annotated[str, typer.Option(help='Who drafts; "none" is the reference.')] = (
         "none,ngram"

@@ -9,7 +9,7 @@ from typing import Any
 
 from fairdraft.errors import ConfigError
 
-DATASETS = ("humaneval", "gsm8k", "mt_bench")
+DATASETS = ("humaneval", "gsm8k", "mt_bench", "code_editing")
 
 
 def load_prompts(name_or_path: str, limit: int | None = None) -> list[str]:
@@ -19,7 +19,7 @@ def load_prompts(name_or_path: str, limit: int | None = None) -> list[str]:
     list of texts, of which the first is taken). Blank lines are skipped.
 
     Args:
-        name_or_path: "humaneval", "gsm8k", "mt_bench", or a path.
+        name_or_path: "humaneval", "gsm8k", "mt_bench", "code_editing", or a path.
         limit: take the first so many; None takes all.
 
     Returns:

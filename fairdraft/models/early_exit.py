@@ -32,6 +32,8 @@ def shallow_model(model: Any, num_layers: int) -> Any:
     setattr(base, name, layers[:num_layers])
     base.config = copy.copy(base.config)
     base.config.num_hidden_layers = num_layers
+    if whole.config is model.base_model.config:  # else it holds the text model's somewhere inside
+        whole.config = base.config
     return whole
 
 

@@ -1,0 +1,49 @@
+"""Texts with more shape than a list of prompts: agents at work, and the same task again."""
+
+from __future__ import annotations
+
+from fairdraft import LLM, SamplingParams
+from fairdraft.cli.datasets import load_prompts
+
+TURNS = (
+    "Now rename the function to `solve`. Answer with the whole program.",
+    "Now add a type hint to every argument. Answer with the whole program.",
+    "Now add a short comment above every line. Answer with the whole program.",
+)
+
+
+def agent_replay(llm: LLM, first_task: int, num_tasks: int, num_tokens: int) -> list[list[int]]:
+    """The prompts of an agent that edits programs in four turns each, as token ids.
+
+    Each turn holds the whole conversation so far, with the target's own answers in it: they are
+    written here once, so that every method then answers the very same prompts.
+
+    Args:
+        llm: the target, without speculation.
+        first_task: of the code-editing set.
+        num_tasks: programs; each gives `1 + len(TURNS)` prompts, in order.
+        num_tokens: longest answer.
+    """
+    params = SamplingParams(temperature=0, max_tokens=num_tokens)
+    prompts = []
+    for task in load_prompts("code_editing")[first_task : first_task + num_tasks]:
+        messages: list[dict[str, str]] = []
+        for turn in (task, *TURNS):
+            messages.append({"role": "user", "content": turn})
+            prompts.append(llm.encode_chat(messages))
+            answer = llm.chat(messages, params)[0].outputs[0].text
+            messages.append({"role": "assistant", "content": answer})
+    return prompts
+
+
+def similar_requests(count: int) -> list[str]:
+    """The same report asked for again and again, with other names and numbers in it."""
+    names = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo", "Jana")
+    cities = ("Oslo", "Lima", "Rome", "Cairo", "Perth", "Quito", "Delhi")
+    return [
+        "Write a short friendly letter to a customer. Thank them for the order, say when it "
+        "arrives, and explain how to send it back.\n"
+        f"Customer: {names[i % 10]}\nCity: {cities[i % 7]}\nOrder: {1000 + 37 * i}\n"
+        f"Arrives in {2 + i % 5} days."
+        for i in range(count)
+    ]
