@@ -9,6 +9,8 @@ from typing import Any
 
 from fairdraft.cli.datasets import load_prompts
 from fairdraft.cli.environment import benchmark_environment
+from fairdraft.models import load_checkpoint
+from fairdraft.models.early_exit import shallow_model
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -46,3 +48,11 @@ def write_result(name: str, report: dict[str, Any]) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     whole = {"environment": benchmark_environment(), **report}
     (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
+
+
+def shallow_checkpoint(folder: Path, num_layers: int, dtype: str = "bfloat16") -> str:
+    """The demo model's first layers, norm and head, written as a checkpoint: a draft model."""
+    checkpoint = load_checkpoint("demo", dtype, "cpu")
+    shallow_model(checkpoint.model, num_layers).save_pretrained(folder)
+    checkpoint.tokenizer.save_pretrained(folder)
+    return str(folder)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from contextlib import chdir
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -19,12 +20,10 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from benchmarks.common import write_result
+from benchmarks.common import shallow_checkpoint, write_result
 from benchmarks.workloads import TURNS, agent_replay
 from fairdraft import LLM, SamplingParams
 from fairdraft.cli.datasets import DATASETS, load_prompts
-from fairdraft.models import load_checkpoint
-from fairdraft.models.early_exit import shallow_model
 from fairdraft.telemetry import SpecCounters
 
 AGENT = "agent_replay"
@@ -51,16 +50,12 @@ METHODS: dict[str, dict[str, Any] | None] = {
         "draft_tree_top_k": 2,
         "draft_tree_depth": 3,
     },
-    f"draft model of {LAYERS} layers, k = 3": {"method": "draft_model"},  # see `pruned`
+    f"draft model of {LAYERS} layers, k = 3": {  # as a checkpoint of its own, with KV of its own
+        "method": "draft_model",
+        "model": "shallow",
+        "num_speculative_tokens": 3,
+    },
 }
-
-
-def pruned(folder: Path) -> dict[str, Any]:
-    """The same first layers as a checkpoint: what a draft model costs with KV of its own."""
-    checkpoint = load_checkpoint("demo", "bfloat16", "cpu")
-    shallow_model(checkpoint.model, LAYERS).save_pretrained(folder)
-    checkpoint.tokenizer.save_pretrained(folder)
-    return {"method": "draft_model", "model": str(folder), "num_speculative_tokens": 3}
 
 
 def intervals(counters: SpecCounters) -> list[list[float]]:
@@ -133,15 +128,12 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", default=[*DATASETS, AGENT])
     options = parser.parse_args()
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        methods = {
-            name: pruned(Path(folder)) if name.startswith("draft model") else speculative
-            for name, speculative in METHODS.items()
-        }
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        shallow_checkpoint(Path("shallow"), LAYERS)
         for dataset in options.datasets:
             engines = {
                 name: LLM("demo", max_model_len=2048, speculative_config=speculative)
-                for name, speculative in methods.items()
+                for name, speculative in METHODS.items()
             }
             prompts = prompts_of(dataset, engines["off"], options.prompts, options.tokens)
             for llm in engines.values():

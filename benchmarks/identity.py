@@ -4,7 +4,8 @@ Greedy, float32, 128 tokens, 20 prompts each of humaneval, gsm8k and mt_bench: n
 over draft lengths, batch sizes, chunked prefill, prefix reuse and a KV pool so small that it
 preempts, each against the engine without speculation and against transformers' own `generate`.
 Then sampled (T = 0.8, top_p = 0.95, penalties in half of the requests, fixed seeds), on against
-off.
+off. With --others every other method instead, chains and trees, greedy and sampled, in batches of
+eight with chunks, prefix reuse and the small pool.
 
 A mismatch is audited: transformers' logits on the common beginning, teacher-forced; a gap between
 the two likeliest tokens under 1e-3 is a near-tie, anything else is a bug.
@@ -17,20 +18,19 @@ Every finished part is kept in benchmarks/work; run again, it goes on where it s
 from __future__ import annotations
 
 import argparse
-import json
+import tempfile
 from collections.abc import Callable
+from contextlib import chdir
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.common import RESULTS, WORK, chat_prompts, kept
+from benchmarks.common import WORK, chat_prompts, kept, shallow_checkpoint, write_result
 from fairdraft import LLM, SamplingParams
-from fairdraft.cli.environment import benchmark_environment
 from fairdraft.models import load_checkpoint
 
-DATASETS = ("humaneval", "gsm8k", "mt_bench")
 NUM_TOKENS = 128
 NEAR_TIE = 1e-3
 
@@ -46,12 +46,43 @@ DESIGN = [
     (8, 8, True, False, False),
 ]
 
+SELF = {"method": "draft_model", "num_draft_layers": 26}
+TREES = {"num_speculative_tokens": 6, "draft_tree_top_k": 2, "draft_tree_depth": 3}
+SUFFIX_TREES = {
+    "method": "suffix",
+    "num_speculative_tokens": 8,
+    "suffix_decoding_use_tree_spec": True,
+}
+METHODS: dict[str, dict[str, Any]] = {
+    "suffix": {"method": "suffix", "num_speculative_tokens": 8},
+    "suffix-trees": SUFFIX_TREES,
+    "self-drafting": {**SELF, "num_speculative_tokens": 3},
+    "self-drafted-trees": {**SELF, **TREES},
+    "draft-model": {"method": "draft_model", "model": "shallow", "num_speculative_tokens": 3},
+    "draft-model-trees": {"method": "draft_model", "model": "shallow", **TREES},
+    "hybrid": {
+        "method": "hybrid",
+        "num_speculative_tokens": 8,
+        "methods": [SUFFIX_TREES, "ngram", {**SELF, "num_speculative_tokens": 2}],
+    },
+}
+
 Texts = list[list[int]]
 
 
-def engine(model: str, k: int, batch: int, chunked: bool, prefix: bool, small: bool) -> LLM:
-    speculative = {"method": "ngram", "num_speculative_tokens": k, "prompt_lookup_max": 4}
-    speculative["prompt_lookup_min"] = 2
+def ngram(k: int) -> dict[str, Any] | None:
+    lookup = {"prompt_lookup_max": 4, "prompt_lookup_min": 2}
+    return {"method": "ngram", "num_speculative_tokens": k, **lookup} if k else None
+
+
+def engine(
+    model: str,
+    speculative: dict[str, Any] | None,
+    batch: int,
+    chunked: bool,
+    prefix: bool,
+    small: bool,
+) -> LLM:
     return LLM(
         model,
         dtype="float32",
@@ -60,7 +91,7 @@ def engine(model: str, k: int, batch: int, chunked: bool, prefix: bool, small: b
         max_num_batched_tokens=48 if chunked else 1024,
         enable_prefix_caching=prefix,
         num_gpu_blocks_override=72 if small else None,
-        speculative_config=speculative if k else None,
+        speculative_config=speculative,
     )
 
 
@@ -118,14 +149,14 @@ def sampling_params() -> list[SamplingParams]:
             ignore_eos=True,
             **(penalties if i % 2 else {}),  # type: ignore[arg-type]
         )
-        for i in range(20 * len(DATASETS))
+        for i in range(60)
     ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--out", type=Path, default=RESULTS / "identity.json")
+    parser.add_argument("--others", action="store_true", help="all methods but n-gram")
     parser.add_argument("--work", type=Path, default=WORK / "identity")
     parser.add_argument("--only", help="compute only this part, for running parts side by side")
     options = parser.parse_args()
@@ -135,22 +166,32 @@ def main() -> None:
     prompts = chat_prompts(tokenizer, 20)
     greedy = [SamplingParams(temperature=0, max_tokens=NUM_TOKENS, ignore_eos=True)] * len(prompts)
     sampled = sampling_params()
-    off = (0, 8, False, True, False)
+    plain, hard = (8, False, True, False), (8, True, True, True)
 
-    def greedy_part(setting: tuple[int, int, bool, bool, bool]) -> dict[str, Any]:
-        return generate(engine(options.model, *setting), prompts, greedy)
+    def part(
+        speculative: dict[str, Any] | None,
+        setting: tuple[int, bool, bool, bool],
+        params: list[SamplingParams],
+    ) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder, chdir(folder):
+            if speculative and speculative.get("model"):
+                shallow_checkpoint(Path("shallow"), 26, "float32")
+            return generate(engine(options.model, speculative, *setting), prompts, params)
 
     parts: dict[str, Callable[[], Any]] = {
-        "off": partial(greedy_part, off),
+        "off": partial(part, None, plain, greedy),
         "transformers": lambda: {"texts": transformers_texts(options.model, prompts)},
-        "sampled-off": lambda: generate(engine(options.model, *off), prompts, sampled),
-        "sampled-on": lambda: generate(
-            engine(options.model, 4, 8, True, True, True), prompts, sampled
-        ),
+        "sampled-off": partial(part, None, plain, sampled),
     }
-    for setting in DESIGN:
-        name = "k{}-batch{}-chunked{:d}-prefix{:d}-small{:d}".format(*setting)
-        parts[name] = partial(greedy_part, setting)
+    if options.others:
+        for method, speculative in METHODS.items():
+            parts[f"{method}-greedy"] = partial(part, speculative, hard, greedy)
+            parts[f"{method}-sampled"] = partial(part, speculative, hard, sampled)
+    else:
+        parts["sampled-on"] = partial(part, ngram(4), hard, sampled)
+        for k, *setting in DESIGN:
+            name = "k{}-batch{}-chunked{:d}-prefix{:d}-small{:d}".format(k, *setting)
+            parts[name] = partial(part, ngram(k), tuple(setting), greedy)
     if options.only:
         kept(options.work, options.only, parts[options.only])
         return
@@ -161,8 +202,9 @@ def main() -> None:
     for name, result in results.items():
         if name == "transformers" or name == "sampled-off":
             continue
-        against = ["sampled-off"] if name == "sampled-on" else ["transformers"]
-        against += ["off"] if name.startswith("k") else []
+        sampled_run = name == "sampled-on" or name.endswith("-sampled")
+        against = ["sampled-off"] if sampled_run else ["transformers"]
+        against += ["off"] if not sampled_run and name != "off" else []
         for other in against:
             mismatches = [
                 {"prompt": i, **audit(reference, prompts[i], ours, theirs)}
@@ -181,14 +223,8 @@ def main() -> None:
                 f"{name:40} = {other:12} {len(prompts) - len(mismatches)}/{len(prompts)} "
                 f"({near} near-ties, {len(mismatches) - near} unexplained)"
             )
-    report = {
-        "environment": benchmark_environment(),
-        "tokens_per_text": NUM_TOKENS,
-        "dtype": "float32",
-        "rows": rows,
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=1) + "\n")
+    report = {"tokens_per_text": NUM_TOKENS, "dtype": "float32", "rows": rows}
+    write_result("identity_others" if options.others else "identity", report)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables_proofs import PROOFS
+from benchmarks.tables_drafters import DRAFTERS
+from benchmarks.tables_proofs import PROOFS, Report, Rows
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "proofs")))
+PAGES = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "drafters", "proofs")),
+)
 
 
 def load(name: str) -> dict[str, Any]:
@@ -123,8 +127,8 @@ def steps() -> str:
     )
 
 
-def identity() -> str:
-    report = load("identity")
+def identity(name: str) -> str:
+    report = load(name)
     rows = []
     for row in report["rows"]:
         near = sum(m["near_tie"] for m in row["mismatches"])
@@ -203,10 +207,10 @@ def bench() -> str:
     return markdown(header, rows) + "\n\n" + run + machine(report["environment"])
 
 
-def proof(name: str) -> str:
-    """A table of `tables_proofs`."""
-    report = load(name)
-    header, rows, note = PROOFS[name](report)
+def written(needs: str, write: Callable[[Report], Rows]) -> str:
+    """A table of `tables_proofs` or `tables_drafters`."""
+    report = load(needs)
+    header, rows, note = write(report)
     return "\n\n".join([markdown(header, rows), note, machine(report["environment"])])
 
 
@@ -215,9 +219,11 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "summary": ("peers", summary),
     "steps": ("step_time", steps),
     "bench": ("bench", bench),
-    "identity": ("identity", identity),
+    "identity": ("identity", partial(identity, "identity")),
+    "identity_others": ("identity_others", partial(identity, "identity_others")),
     "ngram": ("ngram", ngram),
-    **{name: (name, partial(proof, name)) for name in PROOFS},
+    **{name: (name, partial(written, name, write)) for name, write in PROOFS.items()},
+    **{name: (needs, partial(written, needs, write)) for name, (needs, write) in DRAFTERS.items()},
 }
 
 
