@@ -189,9 +189,9 @@ def main() -> None:
             parts[f"{method}-sampled"] = partial(part, speculative, hard, sampled)
     else:
         parts["sampled-on"] = partial(part, ngram(4), hard, sampled)
-        for k, *setting in DESIGN:
-            name = "k{}-batch{}-chunked{:d}-prefix{:d}-small{:d}".format(k, *setting)
-            parts[name] = partial(part, ngram(k), tuple(setting), greedy)
+        for k, batch, chunked, prefix, small in DESIGN:
+            name = f"k{k}-batch{batch}-chunked{chunked:d}-prefix{prefix:d}-small{small:d}"
+            parts[name] = partial(part, ngram(k), (batch, chunked, prefix, small), greedy)
     if options.only:
         kept(options.work, options.only, parts[options.only])
         return

@@ -23,3 +23,7 @@ class RequestError(FairdraftError, ValueError):
 
 class IntegrityError(FairdraftError, AssertionError):
     """An invariant of the engine is broken: a bug here or in a proposer, never bad input."""
+
+
+class TrainingError(FairdraftError):
+    """Training cannot go on: its data do not fit, or what it makes cannot be written."""

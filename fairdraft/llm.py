@@ -56,9 +56,10 @@ class LLM:
         checkpoint = load_checkpoint(model, self.config.dtype, self.config.device)
         self.tokenizer = checkpoint.tokenizer
         self._trace = StepTrace(trace) if trace is not None else None
+        self.runner = ModelRunner(checkpoint.model, self.config.batch_invariant, self.tokenizer)
         self.engine = Engine(
             self.config,
-            ModelRunner(checkpoint.model, self.config.batch_invariant, self.tokenizer),
+            self.runner,
             self.tokenizer,
             checkpoint.eos_token_ids,
             proposer,

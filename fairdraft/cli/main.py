@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fairdraft import __version__
-from fairdraft.cli import bench
+from fairdraft.cli import bench, train
 from fairdraft.cli.demo import demo
 from fairdraft.cli.generate import generate
 from fairdraft.cli.prove import prove
@@ -27,6 +27,7 @@ app.command()(generate)
 app.command()(demo)
 app.command()(prove)
 app.add_typer(bench.app, name="bench")
+app.add_typer(train.app, name="train")
 
 
 def _print_version(wanted: bool) -> None:

@@ -26,7 +26,7 @@ from fairdraft.engine.scheduler import ScheduledRequest, Scheduler
 from fairdraft.errors import ConfigError, IntegrityError, RequestError
 from fairdraft.kv import KVManager
 from fairdraft.models import Runner, RunOutput
-from fairdraft.proposers import Proposer
+from fairdraft.proposers import Needs, Proposer
 from fairdraft.request import Request
 from fairdraft.sampling.noise import Purpose, derive_seed
 from fairdraft.sampling.sampler import DraftNoise, RoundDraws, TargetRows
@@ -82,12 +82,14 @@ class Engine:
             proposer.bind(runner)
         num_blocks = self._num_blocks()
         runner.allocate(num_blocks * config.block_size, config.block_size)
+        needs = proposer.needs if proposer else Needs()
+        caching = config.enable_prefix_caching
         self.scheduler = Scheduler(
-            KVManager(num_blocks, config.block_size, config.enable_prefix_caching),
+            KVManager(num_blocks, config.block_size, caching, needs.next_token),
             config.max_num_seqs,
             config.max_num_batched_tokens,
             self.max_model_len,
-            proposer.needs.num_lookahead_tokens if proposer else 0,
+            needs.num_lookahead_tokens,
         )
         self.counters = SpecCounters()
         self.times = StepTimes()

@@ -29,12 +29,21 @@ class KVManager:
         num_blocks: blocks in the pool.
         block_size: tokens in a block.
         enable_prefix_caching: whether equal prompt beginnings share blocks.
+        next_token: whether what lies in a slot depends on the token after it too: the last block of
+            a hit is then not taken, for nobody knows what followed it.
     """
 
-    def __init__(self, num_blocks: int, block_size: int, enable_prefix_caching: bool) -> None:
+    def __init__(
+        self,
+        num_blocks: int,
+        block_size: int,
+        enable_prefix_caching: bool,
+        next_token: bool = False,
+    ) -> None:
         self.pool = BlockPool(num_blocks)
         self.block_size = block_size
         self.enable_prefix_caching = enable_prefix_caching
+        self.next_token = next_token
 
     def num_blocks_for(self, num_tokens: int) -> int:
         """Blocks that `num_tokens` tokens fill, the last one perhaps in part."""
@@ -70,14 +79,17 @@ class KVManager:
         if not self.enable_prefix_caching:
             return
         parent = _root(request)
+        found: list[tuple[int, bytes]] = []
         for end in range(self.block_size, request.num_tokens, self.block_size):
             parent = hash_block(parent, request.token_ids[end - self.block_size : end])
             block = self.pool.find(parent)
             if block is None:
                 break
+            found.append((block, parent))
+        for block, hashed in found[:-1] if self.next_token else found:
             self.pool.share(block)
             request.block_table.append(block)
-            request.block_hashes.append(parent)
+            request.block_hashes.append(hashed)
         request.num_computed_tokens = len(request.block_table) * self.block_size
         request.num_cached_tokens = min(request.num_computed_tokens, request.num_prompt_tokens)
 

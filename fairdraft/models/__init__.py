@@ -1,16 +1,21 @@
 """Any transformers causal LM over flat batches with paged KV."""
 
+from fairdraft.models.attention import PagedAttention
 from fairdraft.models.batch import FlatBatch, RunOutput, ancestor_mask
 from fairdraft.models.checkpoints import load_checkpoint
 from fairdraft.models.early_exit import EarlyExit
+from fairdraft.models.linear import product, speed_up
 from fairdraft.models.runner import ModelRunner, Runner
 
 __all__ = [
     "EarlyExit",
     "FlatBatch",
     "ModelRunner",
+    "PagedAttention",
     "RunOutput",
     "Runner",
     "ancestor_mask",
     "load_checkpoint",
+    "product",
+    "speed_up",
 ]

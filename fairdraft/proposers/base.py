@@ -28,10 +28,13 @@ class Needs:
     Args:
         layers: ids of target hidden states to hand to `observe`, as in `hidden_states[k]`.
         num_lookahead_tokens: KV slots reserved behind each request's rows.
+        next_token: whether the drafter's KV at a slot depends on the token after it. The last block
+            of a prefix hit, whose next token may be another, is then computed again.
     """
 
     layers: tuple[int, ...] = ()
     num_lookahead_tokens: int = 0
+    next_token: bool = False
 
 
 @dataclass(frozen=True)

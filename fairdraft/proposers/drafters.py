@@ -155,8 +155,18 @@ class Span:
     num_logit_rows: int = 1
 
 
-def flat_batch(block_size: int, spans: Sequence[Span], device: torch.device) -> FlatBatch:
-    """The spans side by side; a node lies in the slot of its index, at its depth's position."""
+def flat_batch(
+    block_size: int, spans: Sequence[Span], device: torch.device, shift: int = 0
+) -> FlatBatch:
+    """The spans side by side; a node lies in the slot of its index, at its depth's position.
+
+    Args:
+        block_size: of the block tables.
+        spans: at least one.
+        device: where the tensors go.
+        shift: slots and positions lie this much before the tokens' own, for drafters whose rows
+            stand for the position before the token they read.
+    """
     token_ids: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
@@ -168,8 +178,10 @@ def flat_batch(block_size: int, spans: Sequence[Span], device: torch.device) -> 
         for place in range(span.first, span.last):
             node = place - known
             token_ids.append(request.token_ids[place] if node < 0 else draft.token_ids[node])
-            positions.append(place if node < 0 else known - 1 + draft.depths[node + 1])
-            slots.append(request.block_table[place // block_size] * block_size + place % block_size)
+            position = place if node < 0 else known - 1 + draft.depths[node + 1]
+            positions.append(position - shift)
+            block, offset = divmod(place - shift, block_size)
+            slots.append(request.block_table[block] * block_size + offset)
         if not draft.is_chain:
             ancestors[i] = ancestor_mask(known - span.first, draft)
         cu_rows.append(len(token_ids))
@@ -179,7 +191,7 @@ def flat_batch(block_size: int, spans: Sequence[Span], device: torch.device) -> 
         torch.tensor(positions, device=device),
         torch.tensor(slots, device=device),
         cu_rows,
-        [span.first for span in spans],
+        [span.first - shift for span in spans],
         [span.request.block_table for span in spans],
         block_size,
         torch.tensor(wanted, dtype=torch.int64, device=device),

@@ -69,11 +69,6 @@ class HybridProposer(Proposer):
             same = sum(name.split("#")[0] == config.method for name in self.proposers)
             self.proposers[f"{config.method}#{same + 1}" if same else config.method] = proposer
         each = self.proposers.values()
-        needs = [proposer.needs for proposer in each]
-        self.needs = Needs(
-            tuple(sorted({layer for one in needs for layer in one.layers})),
-            max(one.num_lookahead_tokens for one in needs),
-        )
         self.books = {name: Book() for name in self.proposers}
         self.drafts_trees = any(proposer.drafts_trees for proposer in each)
         self.is_lookup = all(proposer.is_lookup for proposer in each)
@@ -105,9 +100,15 @@ class HybridProposer(Proposer):
         return config
 
     def bind(self, target: Any) -> None:
-        """Bind every method."""
+        """Bind every method; what any of them needs, the hybrid needs."""
         for proposer in self.proposers.values():
             proposer.bind(target)
+        needs = [proposer.needs for proposer in self.proposers.values()]
+        self.needs = Needs(
+            tuple(sorted({layer for one in needs for layer in one.layers})),
+            max(one.num_lookahead_tokens for one in needs),
+            any(one.next_token for one in needs),
+        )
 
     def start(self, request: Request) -> None:
         """A request begins; what was drafted before a preemption was never verified."""

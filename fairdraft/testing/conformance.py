@@ -87,14 +87,17 @@ class Watched(Proposer):
         super().__init__(proposer.num_speculative_tokens)
         self.proposer = proposer
         self.vocab_size = vocab_size
-        self.needs = proposer.needs
         self.drafts_trees = proposer.drafts_trees
         self.is_lookup = proposer.is_lookup
         self.deterministic = True
-        self.bind = proposer.bind  # type: ignore[method-assign]
         self.start = proposer.start  # type: ignore[method-assign]
         self.observe = proposer.observe  # type: ignore[method-assign]
         self.finish = proposer.finish  # type: ignore[method-assign]
+
+    def bind(self, target: Any) -> None:
+        """Bind it; its needs may be known only now."""
+        self.proposer.bind(target)
+        self.needs = self.proposer.needs
 
     def propose(
         self,

@@ -1,0 +1,136 @@
+"""What a drafter learns from: prompts, and the target's own answers to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import Progress
+
+from fairdraft.config import SamplingParams
+from fairdraft.errors import TrainingError
+from fairdraft.llm import LLM
+
+TEMPERATURES = (0.0, 0.8)  # in turns: texts as they are written greedily, and other ones
+SELF_TEMPERATURES = (1.0,)
+MAX_QUESTION = 160  # tokens
+CHUNK = 64  # answers between two writes to disk
+
+
+@dataclass(frozen=True)
+class Text:
+    """One conversation turn.
+
+    Args:
+        prompt: token ids, chat template included.
+        answer: the target's own token ids.
+    """
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """Prompt and answer."""
+        return self.prompt + self.answer
+
+
+def self_written_prompts(llm: LLM, count: int, path: Path) -> list[list[int]]:
+    """Questions that the target asks itself: its chat template, cut where a user would begin.
+
+    Xu et al. 2024, "Magpie" (arXiv 2406.08464): an instruction-tuned model writes the kind of
+    questions it was tuned on.
+
+    Args:
+        llm: the target.
+        count: how many are asked; those without an end are left out.
+        path: where they are kept, as in `write_answers`.
+    """
+    mark = "\ufffc"
+    text = llm.tokenizer.apply_chat_template(
+        [{"role": "user", "content": mark}], tokenize=False, add_generation_prompt=True
+    )
+    opening, _, closing = text.partition(mark)
+    begin = llm.tokenizer.encode(opening, add_special_tokens=False)
+    asked = write_answers(llm, [begin] * count, path, MAX_QUESTION, SELF_TEMPERATURES)
+    ended = [text for text in asked if len(text.answer) < MAX_QUESTION]
+    questions = [llm.tokenizer.decode(t.answer, skip_special_tokens=True).strip() for t in ended]
+    return [
+        llm.tokenizer.encode(opening + question + closing, add_special_tokens=False)
+        for question in dict.fromkeys(questions)
+        if question
+    ]
+
+
+def write_answers(
+    llm: LLM,
+    prompts: Sequence[Sequence[int]],
+    path: Path,
+    max_tokens: int,
+    temperatures: Sequence[float] = TEMPERATURES,
+) -> list[Text]:
+    """The target's answers, kept line by line; what is there already is not written again.
+
+    Args:
+        llm: the target, speculating or not: the words are the same.
+        prompts: token ids.
+        path: JSON lines, made if it is not there.
+        max_tokens: longest answer.
+        temperatures: taken in turns.
+
+    Raises:
+        TrainingError: the file belongs to other prompts, or cannot be written.
+    """
+    texts = list(read_answers(path)) if path.exists() else []
+    for text, prompt in zip(texts, prompts, strict=False):
+        if text.prompt != tuple(prompt):
+            raise TrainingError(
+                f"{str(path)!r} holds answers to other prompts: give another --out, or delete it"
+            )
+    with Progress(transient=True) as progress:
+        task = progress.add_task("writing answers", total=len(prompts), completed=len(texts))
+        for first in range(len(texts), len(prompts), CHUNK):
+            chunk = prompts[first : first + CHUNK]
+            params = [
+                SamplingParams(
+                    temperature=temperatures[i % len(temperatures)], max_tokens=max_tokens, seed=i
+                )
+                for i in range(first, first + len(chunk))
+            ]
+            outputs = llm.generate([{"prompt_token_ids": list(p)} for p in chunk], params)
+            fresh = [
+                Text(tuple(prompt), tuple(output.outputs[0].token_ids))
+                for prompt, output in zip(chunk, outputs, strict=True)
+            ]
+            _append(path, fresh)
+            texts += fresh
+            progress.update(task, completed=len(texts))
+    return texts
+
+
+def read_answers(path: Path) -> Iterator[Text]:
+    """The texts of a file that `write_answers` wrote; a last line cut short is left out."""
+    for line in path.read_text("utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            return
+        yield Text(tuple(record["prompt"]), tuple(record["answer"]))
+
+
+def _append(path: Path, texts: Sequence[Text]) -> None:
+    lines = [json.dumps({"prompt": text.prompt, "answer": text.answer}) + "\n" for text in texts]
+    kept = path.read_bytes() if path.exists() else b""
+    if kept and not kept.endswith(b"\n"):  # killed while writing: the torn line goes
+        path.write_bytes(kept[: kept.rfind(b"\n") + 1])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise TrainingError(
+            f"{str(path)!r} cannot be written ({error.strerror}): make room, or point --out to "
+            "another disk, and run the same command again; it goes on from what was kept"
+        ) from error

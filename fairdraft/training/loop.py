@@ -1,0 +1,170 @@
+"""The training loop: seeded order, checkpoints that resume to the bit, a log of every step."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+from torch import nn
+
+from fairdraft.errors import TrainingError
+from fairdraft.training.eagle3 import Losses
+from fairdraft.training.states import Sample, read_samples
+from fairdraft.training.storage import write_whole
+
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.jsonl"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast.
+
+    Args:
+        epochs: times over the data.
+        batch_tokens: tokens of a step, padding included.
+        learning_rate: the highest; a cosine takes it down to a tenth.
+        warmup: share of the steps that lead up to it.
+        seed: of the order of the samples.
+        save_every: steps between checkpoints.
+        measure_every: steps between measurements by real drafting; the last step is measured.
+    """
+
+    epochs: int = 4
+    batch_tokens: int = 4096
+    learning_rate: float = 5e-4
+    warmup: float = 0.03
+    seed: int = 0
+    save_every: int = 50
+    measure_every: int = 500
+
+    def rate(self, step: int, num_steps: int) -> float:
+        """Learning rate of a step."""
+        begin = max(self.warmup * num_steps, 1)
+        if step < begin:
+            return self.learning_rate * (step + 1) / begin
+        part = (step - begin) / max(num_steps - begin, 1)
+        return self.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * part)))
+
+
+def batches(lengths: Sequence[int], schedule: Schedule, epoch: int) -> list[list[int]]:
+    """Indices of the samples of each step: about equal lengths together, in seeded order."""
+    order = random.Random(f"{schedule.seed} {epoch}")
+    noisy = sorted(range(len(lengths)), key=lambda i: lengths[i] + 24 * order.random())
+    found: list[list[int]] = [[]]
+    for i in noisy:
+        if found[-1] and (len(found[-1]) + 1) * lengths[i] > schedule.batch_tokens:
+            found.append([])
+        found[-1].append(i)
+    order.shuffle(found)
+    return found
+
+
+def train(
+    head: nn.Module,
+    shards: Sequence[Path],
+    loss: Callable[[list[Sample]], Losses],
+    schedule: Schedule,
+    folder: Path,
+    measure: Callable[[nn.Module], dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Train a head; goes on from the folder's checkpoint if there is one.
+
+    Args:
+        head: float32 weights, trained in place.
+        shards: samples on disk.
+        loss: of one batch.
+        schedule: how long and how fast.
+        folder: for the checkpoint and the log.
+        measure: acceptance by real drafting, for the log.
+
+    Returns:
+        The log: per step its loss and agreement, now and then a measurement.
+
+    Raises:
+        TrainingError: a checkpoint of another schedule, or one that cannot be written.
+    """
+    samples = [sample for shard in shards for sample in read_samples(shard)]
+    lengths = [len(sample.token_ids) for sample in samples]
+    plan = [
+        batch for epoch in range(schedule.epochs) for batch in batches(lengths, schedule, epoch)
+    ]
+    optimizer = torch.optim.AdamW(head.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=0.01)
+    first = _resume(head, optimizer, schedule, folder)
+    log = _kept_log(folder / LOG, first)
+    with Progress(transient=True) as progress, (folder / LOG).open("a", encoding="utf-8") as file:
+        task = progress.add_task("training", total=len(plan), completed=first)
+        for step, chosen in _numbered(plan, first):
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.rate(step, len(plan))
+            losses = loss([samples[i] for i in chosen])
+            optimizer.zero_grad()
+            losses.total.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+            optimizer.step()
+            entry: dict[str, Any] = {
+                "step": step,
+                "loss": float(losses.total),
+                "agreement": [round(share, 4) for share in losses.agreement],
+            }
+            last = step + 1 == len(plan)
+            if last or (step + 1) % schedule.measure_every == 0:
+                entry["measured"] = measure(head)
+            log.append(entry)
+            file.write(json.dumps(entry) + "\n")
+            if last or (step + 1) % schedule.save_every == 0:
+                file.flush()
+                _save(head, optimizer, schedule, step + 1, folder)
+            progress.update(
+                task,
+                completed=step + 1,
+                description=f"training, loss {float(losses.total):.3f}, "
+                f"agreement {losses.agreement[0]:.0%}",
+            )
+    return log
+
+
+def _numbered(plan: Sequence[list[int]], first: int) -> Iterator[tuple[int, list[int]]]:
+    return ((step, plan[step]) for step in range(first, len(plan)))
+
+
+def _save(head: nn.Module, optimizer: Any, schedule: Schedule, step: int, folder: Path) -> None:
+    state = {
+        "head": head.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "step": step,
+        "schedule": asdict(schedule),
+    }
+    write_whole(folder / CHECKPOINT, partial(torch.save, state))
+
+
+def _resume(head: nn.Module, optimizer: Any, schedule: Schedule, folder: Path) -> int:
+    """Steps done already."""
+    path = folder / CHECKPOINT
+    folder.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    if state["schedule"] != asdict(schedule):
+        raise TrainingError(
+            f"{str(path)!r} was begun with {state['schedule']}, not {asdict(schedule)}: use the "
+            "same options to go on, or another --out to begin anew"
+        )
+    head.load_state_dict(state["head"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
+
+
+def _kept_log(path: Path, steps: int) -> list[dict[str, Any]]:
+    """The log up to the checkpoint; what was logged after it is done again."""
+    lines = path.read_text("utf-8").splitlines()[:steps] if path.exists() else []
+    path.write_text("".join(line + "\n" for line in lines), "utf-8")
+    return [json.loads(line) for line in lines]

@@ -1,0 +1,83 @@
+"""Acceptance by real drafting: the head in the engine, on prompts it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from scipy.stats import binomtest
+
+from fairdraft.config import EngineConfig, SamplingParams
+from fairdraft.engine.engine import Engine
+from fairdraft.models import ModelRunner
+from fairdraft.proposers import Proposer
+from fairdraft.telemetry import SpecCounters, StepTimes
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a drafter came to.
+
+    Args:
+        counters: drafted and accepted.
+        times: where the time went.
+    """
+
+    counters: SpecCounters
+    times: StepTimes
+
+    @property
+    def per_position(self) -> list[tuple[float, float, float]]:
+        """Per position the share that stood, and its 95% interval (Wilson)."""
+        rows = []
+        for drafted, accepted in zip(
+            self.counters.drafted_per_pos,
+            self.counters.accepted_per_pos + [0] * len(self.counters.drafted_per_pos),
+            strict=False,
+        ):
+            interval = binomtest(accepted, drafted).proportion_ci(method="wilson")
+            rows.append((accepted / drafted, float(interval.low), float(interval.high)))
+        return rows
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """For a log."""
+        return {
+            "mean_acceptance_length": self.counters.mean_acceptance_length,
+            "alpha": self.counters.alpha,
+            "per_position": self.per_position,
+            "counters": asdict(self.counters),
+            "times": asdict(self.times),
+        }
+
+
+def measure(
+    runner: ModelRunner,
+    proposer: Proposer | None,
+    prompts: Sequence[Sequence[int]],
+    max_tokens: int,
+    eos_token_ids: frozenset[int],
+    streams: int = 8,
+) -> Measured:
+    """Greedy texts behind prompts, drafted by a proposer.
+
+    Args:
+        runner: the target.
+        proposer: who drafts; None measures the target alone.
+        prompts: token ids.
+        max_tokens: longest text.
+        eos_token_ids: tokens that end a text.
+        streams: requests at once.
+    """
+    longest = max(map(len, prompts)) + max_tokens + 1
+    config = EngineConfig(
+        "target", max_num_seqs=streams, max_model_len=min(longest, runner.max_model_len)
+    )
+    engine = Engine(config, runner, eos_token_ids=eos_token_ids, proposer=proposer)
+    params = SamplingParams(temperature=0, max_tokens=max_tokens)
+    for prompt in prompts:
+        engine.add_request(prompt, params)
+    while engine.has_unfinished_requests:
+        engine.step()
+    return Measured(engine.counters, engine.times)

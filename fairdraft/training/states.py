@@ -1,0 +1,139 @@
+"""The target's hidden states along its own texts, read once and kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.progress import Progress
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fairdraft.models import FlatBatch, ModelRunner
+from fairdraft.training.answers import Text
+from fairdraft.training.storage import write_whole
+
+SHARD_TOKENS = 1 << 16
+RUN_TOKENS = 1024  # rows of one run through the target
+BLOCK = 16
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One text and what the target knew at each of its tokens.
+
+    Args:
+        token_ids: [n] int64.
+        prompt_length: tokens before the answer.
+        states: [n, layers · d], the hidden states asked for, side by side.
+        final: [n, d], the last hidden state, after the norm: `lm_head` of it is the law of the
+            next token.
+    """
+
+    token_ids: Tensor
+    prompt_length: int
+    states: Tensor
+    final: Tensor
+
+
+@torch.inference_mode()
+def hidden_states(
+    runner: ModelRunner, texts: Sequence[Sequence[int]], layers: Collection[int]
+) -> dict[int, Tensor]:
+    """Layer id → [all tokens, d], texts one after the other, in one run of the target."""
+    cu_rows, first = [0], 0
+    slots: list[int] = []
+    tables: list[range] = []
+    for tokens in texts:
+        blocks = -(-len(tokens) // BLOCK)
+        tables.append(range(first, first + blocks))
+        slots += range(first * BLOCK, first * BLOCK + len(tokens))
+        first += blocks
+        cu_rows.append(cu_rows[-1] + len(tokens))
+    if runner.storage is None or len(runner.storage.keys[0]) < first * BLOCK:
+        runner.allocate(2 * first * BLOCK, BLOCK)
+    device = runner.device
+    batch = FlatBatch(
+        torch.tensor([token for tokens in texts for token in tokens], device=device),
+        torch.tensor([i for tokens in texts for i in range(len(tokens))], device=device),
+        torch.tensor(slots, device=device),
+        cu_rows,
+        [0] * len(texts),
+        tables,
+        BLOCK,
+        torch.empty(0, dtype=torch.int64, device=device),
+    )
+    return dict(runner.run(batch, layers).hidden)
+
+
+def write_states(
+    runner: ModelRunner, texts: Sequence[Text], layer_ids: Sequence[int], folder: Path
+) -> list[Path]:
+    """Shards of samples on disk; those that are there already are kept.
+
+    Args:
+        runner: the target.
+        texts: what was written.
+        layer_ids: hidden states to keep, besides the last one.
+        folder: where the shards go.
+
+    Raises:
+        TrainingError: a shard cannot be written.
+    """
+    shards: list[list[Text]] = [[]]
+    count = 0
+    for text in texts:
+        if count + len(text.token_ids) > SHARD_TOKENS and shards[-1]:
+            shards.append([])
+            count = 0
+        shards[-1].append(text)
+        count += len(text.token_ids)
+    paths = [folder / f"states-{i:04d}.safetensors" for i in range(len(shards))]
+    with Progress(transient=True) as progress:
+        task = progress.add_task("reading hidden states", total=len(shards))
+        for path, shard in zip(paths, shards, strict=True):
+            if not path.exists():
+                tensors = _shard(runner, shard, layer_ids)
+                write_whole(path, partial(save_file, tensors))
+            progress.advance(task)
+    return paths
+
+
+def _shard(
+    runner: ModelRunner, texts: Sequence[Text], layer_ids: Sequence[int]
+) -> dict[str, Tensor]:
+    last = len(runner.layers)
+    found: dict[int, list[Tensor]] = {layer: [] for layer in {*layer_ids, last}}
+    group: list[Text] = []
+    for i, text in enumerate(texts):
+        group.append(text)
+        rows = sum(len(t.token_ids) for t in group)
+        if i + 1 == len(texts) or rows + len(texts[i + 1].token_ids) > RUN_TOKENS:
+            states = hidden_states(runner, [t.token_ids for t in group], set(found))
+            for layer, state in states.items():
+                found[layer].append(state.cpu())
+            group = []
+    whole = {layer: torch.cat(parts) for layer, parts in found.items()}
+    return {
+        "token_ids": torch.tensor([token for text in texts for token in text.token_ids]),
+        "lengths": torch.tensor([len(text.token_ids) for text in texts]),
+        "prompt_lengths": torch.tensor([len(text.prompt) for text in texts]),
+        "states": torch.cat([whole[layer] for layer in layer_ids], dim=-1).contiguous(),
+        "final": whole[last].contiguous(),
+    }
+
+
+def read_samples(path: Path) -> Iterator[Sample]:
+    """The samples of a shard."""
+    tensors = load_file(path)
+    start = 0
+    lengths, prompts = tensors["lengths"].tolist(), tensors["prompt_lengths"].tolist()
+    for length, prompt in zip(lengths, prompts, strict=True):
+        span = slice(start, start + length)
+        yield Sample(
+            tensors["token_ids"][span], prompt, tensors["states"][span], tensors["final"][span]
+        )
+        start += length

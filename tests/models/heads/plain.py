@@ -1,0 +1,83 @@
+"""EAGLE-3 computed plainly from a file's tensors: one text, whole matrices, no cache, no batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weight
+
+
+def rotate(x: Tensor, positions: Tensor, theta: float) -> Tensor:
+    """[n, heads, dim], the halves of each head turned by their position."""
+    half = x.shape[-1] // 2
+    angles = positions[:, None].double() * theta ** (-torch.arange(half).double() / half)
+    cos, sin = angles.cos()[:, None].float(), angles.sin()[:, None].float()
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+
+
+def layer(
+    tensors: dict[str, Tensor], config: dict[str, Any], embeds: Tensor, hidden: Tensor
+) -> Tensor:
+    """[n, d]: rows at positions 0 … n − 1, each seeing those before it."""
+    inner = config["transformer_layer_config"]
+    eps, heads, dim = inner["rms_norm_eps"], inner["num_attention_heads"], inner["head_dim"]
+    get = {name.removeprefix("layers.0."): t.float() for name, t in tensors.items()}
+    normed = rms(hidden, get["hidden_norm.weight"], eps)
+    residual = normed if config["norm_before_residual"] else hidden
+    x = torch.cat([rms(embeds, get["input_layernorm.weight"], eps), normed], -1)
+    n = len(x)
+    positions = torch.arange(n)
+    q, k, v = (
+        (x @ get[f"self_attn.{name}_proj.weight"].T).view(n, -1, dim) for name in ("q", "k", "v")
+    )
+    theta = inner["rope_theta"]
+    q, k = rotate(q, positions, theta), rotate(k, positions, theta)
+    k, v = (t.repeat_interleave(heads // t.shape[1], 1) for t in (k, v))
+    scores = torch.einsum("qhd,khd->hqk", q, k) / dim**0.5
+    scores = scores.masked_fill(~torch.ones(n, n, dtype=torch.bool).tril(), -torch.inf)
+    read = torch.einsum("hqk,khd->qhd", scores.softmax(-1), v).reshape(n, -1)
+    hidden = residual + read @ get["self_attn.o_proj.weight"].T
+    y = rms(hidden, get["post_attention_layernorm.weight"], eps)
+    gate, up = y @ get["mlp.gate_proj.weight"].T, y @ get["mlp.up_proj.weight"].T
+    return hidden + (torch.nn.functional.silu(gate) * up) @ get["mlp.down_proj.weight"].T
+
+
+def fused(tensors: dict[str, Tensor], config: dict[str, Any], states: list[Tensor]) -> Tensor:
+    eps = config["transformer_layer_config"]["rms_norm_eps"]
+    if config["fc_norm"]:
+        states = [rms(s, tensors[f"fc_norm.{i}.weight"].float(), eps) for i, s in enumerate(states)]
+    x = torch.cat(states, -1)
+    if config["norm_before_fc"]:
+        x = rms(x, tensors["input_norm.weight"].float(), eps)
+    return x @ tensors["fc.weight"].float().T
+
+
+def eagle3_logits(
+    tensors: dict[str, Tensor], config: dict[str, Any], target: Any, text: list[int], count: int
+) -> Tensor:
+    """[count, draft vocabulary]: behind a text, and behind its last `count` − 1 tokens as drafted.
+
+    The last `count` − 1 tokens of the text count as drafted: their rows read the head's own output.
+    """
+    eps = config["transformer_layer_config"]["rms_norm_eps"]
+    embedding = target.get_input_embeddings().weight.float()
+    settled = len(text) - count + 1
+    ids = torch.tensor([text[: settled - 1]])
+    hidden_states = target(ids, output_hidden_states=True).hidden_states
+    states = [hidden_states[i][0].float() for i in config["eagle_aux_hidden_state_layer_ids"]]
+    hidden = fused(tensors, config, states)
+    norm, head = tensors["norm.weight"].float(), tensors["lm_head.weight"].float()
+    rows = []
+    for drafted in range(count):
+        embeds = embedding[torch.tensor(text[1 : settled + drafted])]
+        output = layer(tensors, config, embeds, hidden)[-1]
+        normed = rms(output, norm, eps)
+        rows.append(normed @ head.T)
+        hidden = torch.cat([hidden, (normed if config["norm_output"] else output)[None]])
+    return torch.stack(rows)
