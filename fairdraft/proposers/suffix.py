@@ -11,6 +11,8 @@ import hashlib
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from fairdraft.config import require_bool, require_int, require_number
 from fairdraft.draft import Draft
 from fairdraft.errors import ConfigError
@@ -119,7 +121,7 @@ class SuffixProposer(PerRequestProposer):
             own = self._own[request.request_id] = SuffixIndex(self.depth)
             own.begin()
         own.extend(request.token_ids[own.num_tokens :])
-        context = request.token_ids[-self.depth :]
+        context = np.array(request.token_ids[-self.depth :], np.int32)
         ask = partial(
             SuffixIndex.guess,
             context=context,

@@ -24,7 +24,9 @@ from numba import njit
 from fairdraft.draft import EMPTY_DRAFT, Draft
 
 LENGTHS = (8, 4, 2, 1)  # of the n-grams, longest first
-MAX_PLACES = 32  # followed per n-gram
+MAX_PLACES = 16  # followed per n-gram; twice as many copied 0.1 to 0.4% more tokens a step
+# Columns of the log. What is read of a place lies side by side: far-off memory is what costs.
+TOKEN, OWNER, BEFORE = 0, 1, 2
 _FIRST_ROOM = 256
 
 
@@ -40,58 +42,62 @@ def _hash(tokens, end, length, salt, mask):
 
 
 @njit(cache=True)
-def _append(tokens, heads, before, start, first, last, salt):
+def _append(log, heads, start, first, last, salt):
     """Index tokens first … last − 1 of the text that begins at `start`."""
     mask = heads.shape[1] - 1
+    tokens = log[:, TOKEN]
     for place in range(first, last):
         for level in range(len(LENGTHS)):
             length = LENGTHS[level]
             if place + 1 - start < length:
-                before[level, place] = -1
+                log[place, BEFORE + level] = -1
                 continue
             h = _hash(tokens, place + 1, length, salt, mask)
-            before[level, place] = heads[level, h]
+            log[place, BEFORE + level] = heads[level, h]
             heads[level, h] = place
 
 
 @njit(cache=True)
-def _places(tokens, owners, heads, before, tail, size, context, owner_salts, salt, depth, found):
+def _places(log, heads, tail, size, context, owner_salts, salt, depth, found):
     """Places whose end matches the context's, longest matches first.
 
     Fills found [2, n] with places and match lengths; returns how many. A place counts only if a
     token of the same text follows it, and that text has the same salt.
     """
     mask = heads.shape[1] - 1
+    most = min(depth, context.size)
     count = 0
     known = depth + 1  # matches at least this long are listed already
     for level in range(len(LENGTHS)):
         length = LENGTHS[level]
-        if length > context.size or length > depth:
+        if length > most:
             continue
+        if count >= MAX_PLACES:  # enough that match longer: shorter matches would not win
+            break
         place = heads[level, _hash(context, context.size, length, salt, mask)]
         listed = 0
         while place >= tail and listed < MAX_PLACES and count < found.shape[1]:
-            owner = owners[place]
-            if place + 1 < size and owners[place + 1] == owner and owner_salts[owner] == salt:
-                match, most = 0, min(depth, context.size)
+            owner = log[place, OWNER]
+            if place + 1 < size and log[place + 1, OWNER] == owner and owner_salts[owner] == salt:
+                match = 0
                 while (
                     match < most
                     and place - match >= tail
-                    and owners[place - match] == owner
-                    and tokens[place - match] == context[context.size - 1 - match]
+                    and log[place - match, OWNER] == owner
+                    and log[place - match, TOKEN] == context[context.size - 1 - match]
                 ):
                     match += 1
                 listed += match >= length
                 if length <= match < known:
                     found[0, count], found[1, count] = place, match
                     count += 1
-            place = before[level, place]
+            place = log[place, BEFORE + level]
         known = length
     return count
 
 
 @njit(cache=True)
-def _grow(tokens, owners, size, places, nodes, depth, least, branch, out, parents):
+def _grow(log, size, places, nodes, depth, least, branch, out, parents):
     """Grow a draft along the tokens that follow the places: its nodes and summed probability.
 
     A node's probability is the product of the shares of places that went its way. The likeliest
@@ -103,6 +109,7 @@ def _grow(tokens, owners, size, places, nodes, depth, least, branch, out, parent
     share = np.zeros(count, np.int64)  # of such a first place: how many wait with it
     probability = np.zeros(count)  # of such a first place: its node's, as are the next two
     parent, level = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    following = log[places + 1, TOKEN]  # what each place would be followed by
     members, num_members = np.arange(count), count  # places behind the newest node
     newest, likelihood, deep = -1, 1.0, 0
     length, score = 0, 0.0
@@ -112,7 +119,7 @@ def _grow(tokens, owners, size, places, nodes, depth, least, branch, out, parent
             i = first = members[a]
             for b in range(a):
                 j = members[b]
-                if waiting[j] == j and tokens[places[j] + 1] == tokens[places[i] + 1]:
+                if waiting[j] == j and following[j] == following[i]:
                     first = j
                     break
             waiting[i] = first
@@ -132,7 +139,7 @@ def _grow(tokens, owners, size, places, nodes, depth, least, branch, out, parent
                     best = i
         if best < 0 or length == nodes:
             return length, score
-        out[length], parents[length] = tokens[places[best] + 1], parent[best]
+        out[length], parents[length] = following[best], parent[best]
         newest, likelihood, deep = length, probability[best], level[best]
         score += likelihood
         length += 1
@@ -141,27 +148,34 @@ def _grow(tokens, owners, size, places, nodes, depth, least, branch, out, parent
             if waiting[i] == best:
                 waiting[i] = -1
                 place = places[i] = places[i] + 1
-                if deep < depth and place + 1 < size and owners[place + 1] == owners[place]:
+                ends = place + 1 >= size or log[place + 1, OWNER] != log[place, OWNER]
+                if deep < depth and not ends:
+                    following[i] = log[place + 1, TOKEN]
                     members[num_members] = i
                     num_members += 1
 
 
 @njit(cache=True)
-def _best(tokens, owners, size, found, count, budget, factor, least, branch, out, parents):
-    """The best-scoring draft over all match lengths: (nodes, score, match length)."""
+def _best(
+    log, heads, tail, size, context, owner_salts, salt, depth, budget, factor, least, branch, drafts
+):
+    """The best-scoring draft over all match lengths: (nodes, score, match length).
+
+    Fills drafts [2, budget] with its tokens and parents.
+    """
+    found = np.empty((2, MAX_PLACES * len(LENGTHS)), np.int64)
+    count = _places(log, heads, tail, size, context, owner_salts, salt, depth, found)
     best_length, best_score, best_match = 0, 0.0, 0
-    draft, before = np.empty(budget, np.int64), np.empty(budget, np.int64)
+    out, parents = np.empty(budget, np.int64), np.empty(budget, np.int64)
     for match in np.unique(found[1, :count])[::-1]:
+        deepest = min(budget, int(factor * match))
+        if best_score >= deepest:  # the nodes of a level add up to 1 at most: nothing better comes
+            break
         places = found[0, :count][found[1, :count] >= match]
-        depth = min(budget, int(factor * match))
-        length, score = 0, 0.0
-        if depth:
-            length, score = _grow(
-                tokens, owners, size, places, budget, depth, least, branch, draft, before
-            )
+        length, score = _grow(log, size, places, budget, deepest, least, branch, out, parents)
         if score > best_score:  # longer matches come first and win ties
             best_length, best_score, best_match = length, score, match
-            out[:length], parents[:length] = draft[:length], before[:length]
+            drafts[0, :length], drafts[1, :length] = out[:length], parents[:length]
     return best_length, best_score, best_match
 
 
@@ -210,15 +224,11 @@ class SuffixIndex:
     @property
     def num_bytes(self) -> int:
         """Memory held."""
-        return int(
-            self._tokens.nbytes + self._owners.nbytes + self._heads.nbytes + self._before.nbytes
-        )
+        return int(self._log.nbytes + self._heads.nbytes + self._salts.nbytes)
 
     def _make_room(self, room: int) -> None:
-        self._tokens = np.zeros(room, np.int32)
-        self._owners = np.zeros(room, np.int32)
+        self._log = np.zeros((room, BEFORE + len(LENGTHS)), np.int32)
         self._heads = np.full((len(LENGTHS), room), -1, np.int32)
-        self._before = np.full((len(LENGTHS), room), -1, np.int32)
         self._salts = np.zeros(1, np.int64)
 
     def begin(self, salt: int = 0) -> None:
@@ -233,14 +243,14 @@ class SuffixIndex:
     def extend(self, token_ids: Sequence[int]) -> None:
         """Add tokens to the text that was begun last."""
         count = len(token_ids)
-        if self.size + count > len(self._tokens):
+        if self.size + count > len(self._log):
             self._compact(count)
         start, salt = self.texts[-1]
         end = self.size + count
-        self._tokens[self.size : end] = token_ids
-        self._owners[self.size : end] = self._first_owner + len(self.texts) - 1
+        self._log[self.size : end, TOKEN] = token_ids
+        self._log[self.size : end, OWNER] = self._first_owner + len(self.texts) - 1
         first, self.size = self.size, end
-        _append(self._tokens, self._heads, self._before, start, first, end, np.int64(salt))
+        _append(self._log, self._heads, start, first, end, np.int64(salt))
         self._drop_oldest()
 
     def _drop_oldest(self) -> None:
@@ -256,7 +266,7 @@ class SuffixIndex:
         texts = list(self.texts)
         ends = [start for start, _ in texts[1:]] + [self.size]
         kept = [
-            (self._tokens[start:end].copy(), salt)
+            (self._log[start:end, TOKEN].copy(), salt)
             for (start, salt), end in zip(texts, ends, strict=True)
         ]
         room = _FIRST_ROOM
@@ -271,7 +281,7 @@ class SuffixIndex:
 
     def guess(
         self,
-        context: Sequence[int],
+        context: Sequence[int] | npt.NDArray[np.int32],
         budget: int,
         factor: float = 1.0,
         least: float = 0.1,
@@ -288,46 +298,33 @@ class SuffixIndex:
             salt: only texts begun with it are seen.
             branch: draft a tree where the places found disagree.
         """
-        tail = np.array(context[-self.depth :], np.int32)
-        found = np.empty((2, MAX_PLACES * len(LENGTHS)), np.int64)
-        count = _places(
-            self._tokens,
-            self._owners,
+        drafts = np.empty((2, budget), np.int64)
+        length, score, match = _best(
+            self._log,
             self._heads,
-            self._before,
             self.tail,
             self.size,
-            tail,
+            np.asarray(context[-self.depth :], np.int32),
             self._salts,
             np.int64(salt),
             self.depth,
-            found,
-        )
-        if not count:
-            return Guess(EMPTY_DRAFT, 0.0, 0)
-        out, parents = np.empty((2, budget), np.int64)
-        length, score, match = _best(
-            self._tokens,
-            self._owners,
-            self.size,
-            found,
-            count,
             budget,
             factor,
             least,
             branch,
-            out,
-            parents,
+            drafts,
         )
-        nodes = tuple(out[:length].tolist())
-        draft = Draft(nodes, tuple(parents[:length].tolist()) if branch else None)
+        if not length:
+            return Guess(EMPTY_DRAFT, 0.0, 0)
+        tokens, parents = drafts[:, :length].tolist()
+        draft = Draft(tuple(tokens), tuple(parents) if branch else None)
         return Guess(draft, score, int(match))
 
     def save(self, path: str | Path) -> None:
         """Write the texts to a file that `load` reads (numpy's npz)."""
         starts = np.array([start for start, _ in self.texts], np.int64) - self.tail
         salts = np.array([salt for _, salt in self.texts], np.int64)
-        tokens = self._tokens[self.tail : self.size]
+        tokens = self._log[self.tail : self.size, TOKEN]
         with open(path, "wb") as file:
             np.savez_compressed(file, tokens=tokens, starts=starts, salts=salts)
 

@@ -49,7 +49,7 @@ class Batch:
 
         learnt = torch.zeros(len(samples), width - 1, dtype=torch.bool)
         for i, sample in enumerate(samples):
-            learnt[i, sample.prompt_length - 2 : len(sample.token_ids) - 2] = True
+            learnt[i, max(sample.prompt_length - 2, 0) : len(sample.token_ids) - 2] = True
         return cls(
             stack(sample.token_ids for sample in samples),
             stack(sample.states for sample in samples),
