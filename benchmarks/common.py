@@ -7,14 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fairdraft import SamplingParams
 from fairdraft.cli.datasets import load_prompts
 from fairdraft.cli.environment import benchmark_environment
+from fairdraft.draft import Draft
 from fairdraft.models import load_checkpoint
 from fairdraft.models.early_exit import shallow_model
+from fairdraft.proposers import Proposer
+from fairdraft.request import Request
+from fairdraft.sampling.sampler import DraftNoise
+from fairdraft.telemetry import SpecCounters
+from fairdraft.verification import match
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 WORK = HERE / "work"
+NOISE = DraftNoise()
 DATASETS = ("humaneval", "gsm8k", "mt_bench")  # of the identity runs; more ship with fairdraft
 
 
@@ -56,3 +64,35 @@ def shallow_checkpoint(folder: Path, num_layers: int, dtype: str = "bfloat16") -
     shallow_model(checkpoint.model, num_layers).save_pretrained(folder)
     checkpoint.tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+def replay(proposer: Proposer, name: str, prompt: list[int], text: list[int]) -> SpecCounters:
+    """Draft and accept along a text that is known: exact, for greedy acceptance hangs on it alone.
+
+    Args:
+        proposer: one that needs no model.
+        name: of the request.
+        prompt, text: token ids.
+    """
+    request = Request(name, tuple(prompt), SamplingParams())
+    proposer.start(request)
+    request.token_ids.append(text[0])
+    counters = SpecCounters()
+    while request.num_output_tokens < len(text):
+        left = text[request.num_output_tokens :]
+        (draft,) = proposer.propose([request], [proposer.num_speculative_tokens], [()], NOISE)
+        accepted = standing(draft, left[:-1])
+        request.token_ids.extend(left[: accepted + 1])
+        counters.record(len(draft), accepted, accepted + 1, max(draft.depths))
+    proposer.finish(name)
+    return counters
+
+
+def standing(draft: Draft, text: list[int]) -> int:
+    """How much of a draft stands where the target goes on with `text`."""
+
+    def own(row: int) -> int:
+        depth = draft.depths[row]
+        return text[depth] if depth < len(text) else -1
+
+    return match(draft, own).num_accepted

@@ -14,17 +14,13 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from benchmarks.common import DATASETS, NOISE, RESULTS, replay
 from fairdraft import LLM, SamplingParams
 from fairdraft.cli.datasets import load_prompts
 from fairdraft.cli.environment import benchmark_environment
 from fairdraft.proposers.ngram import MATCHES, NgramProposer
 from fairdraft.request import Request
-from fairdraft.sampling.sampler import DraftNoise
 from fairdraft.telemetry import SpecCounters
-
-HERE = Path(__file__).parent
-DATASETS = ("humaneval", "gsm8k", "mt_bench")
-NOISE = DraftNoise()
 
 
 def proposal_microseconds(context: int, repeats: int = 400) -> list[float]:
@@ -43,27 +39,9 @@ def proposal_microseconds(context: int, repeats: int = 400) -> list[float]:
     return times
 
 
-def replay(prompt: list[int], text: list[int], match: str, k: int) -> SpecCounters:
-    """Draft and accept along a text that is known already."""
-    request = Request("r", tuple(prompt), SamplingParams())
-    request.token_ids.append(text[0])
-    proposer = NgramProposer(k, 4, 2, match)
-    counters = SpecCounters()
-    while request.num_output_tokens < len(text):
-        left = text[request.num_output_tokens :]
-        (draft,) = proposer.propose([request], [k], [()], NOISE)
-        tokens = draft.trimmed(len(left) - 1).token_ids
-        accepted = 0
-        while accepted < len(tokens) and tokens[accepted] == left[accepted]:
-            accepted += 1
-        request.token_ids.extend(left[: accepted + 1])
-        counters.record(len(tokens), accepted, accepted + 1)
-    return counters
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "ngram.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "ngram.json")
     options = parser.parse_args()
     cost: dict[int, list[float]] = {1_000: [], 100_000: []}
     for _ in range(5):
@@ -83,7 +61,9 @@ def main() -> None:
                 total = SpecCounters()
                 for output in outputs:
                     text = output.outputs[0].token_ids
-                    total.merge(replay(output.prompt_token_ids, text, match, k))
+                    total.merge(
+                        replay(NgramProposer(k, 4, 2, match), "r", output.prompt_token_ids, text)
+                    )
                 row = {
                     "dataset": dataset,
                     "k": k,

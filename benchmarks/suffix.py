@@ -2,8 +2,8 @@
 
 * One proposal, update of the own index included, with 1,000 … 1,000,000 tokens of past answers.
 * Memory per indexed token, and over 10,000 requests.
-* The same kind of letter asked for again and again: tokens a step, request by request, for suffix
-  decoding with and without past answers and for n-gram; on the target's own greedy texts.
+* Six kinds of request, each asked for again and again: tokens a step, request by request, for
+  suffix decoding with and without past answers and for n-gram; replayed on the target's own texts.
 
     python -m benchmarks.suffix
 """
@@ -18,16 +18,16 @@ from typing import Any
 
 import matplotlib
 
-from benchmarks.common import HERE, write_result
+from benchmarks.common import HERE, NOISE, replay, write_result
 from benchmarks.workloads import similar_requests
-from fairdraft import LLM, SamplingParams
+from fairdraft import LLM, SamplingParams, SpeculativeConfig
 from fairdraft.cli.datasets import load_prompts
+from fairdraft.proposers import build_proposer
 from fairdraft.proposers.suffix import SuffixProposer
 from fairdraft.proposers.suffix_index import SuffixIndex
 from fairdraft.request import Request
-from fairdraft.sampling.sampler import DraftNoise
+from fairdraft.telemetry import SpecCounters
 
-NOISE = DraftNoise()
 K = 8
 CURVES: dict[str, dict[str, Any]] = {
     "ngram": {"method": "ngram", "prompt_lookup_max": 4, "prompt_lookup_min": 2},
@@ -85,13 +85,28 @@ def memory(vocabulary: list[int]) -> dict[str, Any]:
     return {"growth": sizes, "bytes_per_token": index.num_bytes / index.num_tokens}
 
 
-def curve(requests: list[str], num_tokens: int, speculative: dict[str, Any]) -> list[float]:
-    """Tokens a step of each request, one after the other in one engine."""
-    config = {**speculative, "num_speculative_tokens": K}
-    llm = LLM("demo", max_model_len=512, speculative_config=config)
+def written(llm: LLM, count: int, num_tokens: int) -> list[list[tuple[list[int], list[int]]]]:
+    """Per kind of request the prompts and the target's greedy answers."""
     params = SamplingParams(temperature=0, max_tokens=num_tokens)
-    outputs = [llm.chat([{"role": "user", "content": text}], params)[0] for text in requests]
-    return [output.spec.tokens_per_step for output in outputs]
+    families = []
+    for family in similar_requests(count):
+        outputs = llm.chat([[{"role": "user", "content": text}] for text in family], params)
+        families.append([(o.prompt_token_ids, o.outputs[0].token_ids) for o in outputs])
+    return families
+
+
+def curve(
+    families: list[list[tuple[list[int], list[int]]]], speculative: dict[str, Any]
+) -> list[float]:
+    """Tokens a step of the first, second … request, all kinds together; an index for each kind."""
+    totals = [SpecCounters() for _ in families[0]]
+    for family in families:
+        config = SpeculativeConfig(**speculative, num_speculative_tokens=K)
+        proposer = build_proposer(config)
+        assert proposer is not None
+        for i, (prompt, text) in enumerate(family):
+            totals[i].merge(replay(proposer, str(i), prompt, text))
+    return [total.tokens_per_step for total in totals]
 
 
 def plot(curves: dict[str, list[float]]) -> None:
@@ -110,10 +125,11 @@ def plot(curves: dict[str, list[float]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=16)
+    parser.add_argument("--requests", type=int, default=12)
     parser.add_argument("--tokens", type=int, default=128)
     options = parser.parse_args()
-    vocabulary = words(LLM("demo", max_model_len=512))
+    llm = LLM("demo", max_model_len=512, max_num_seqs=16)
+    vocabulary = words(llm)
     cost: dict[str, dict[str, list[float]]] = {"chains": {}, "trees": {}}
     for num_tokens in (1_000, 100_000, 1_000_000):
         for tree in (False, True):
@@ -122,8 +138,8 @@ def main() -> None:
             print(f"{num_tokens:9,} tokens, {'tree' if tree else 'chain'}: {median(times):.1f} µs")
     held = memory(vocabulary)
     print(f"{held['bytes_per_token']:.0f} bytes a token; {held['growth'][-1]}")
-    requests = similar_requests(options.requests)
-    curves = {name: curve(requests, options.tokens, config) for name, config in CURVES.items()}
+    families = written(llm, options.requests, options.tokens)
+    curves = {name: curve(families, config) for name, config in CURVES.items()}
     for name, values in curves.items():
         print(f"{name:24} {' '.join(f'{value:.2f}' for value in values)}")
     plot(curves)

@@ -36,14 +36,28 @@ def agent_replay(llm: LLM, first_task: int, num_tasks: int, num_tokens: int) -> 
     return prompts
 
 
-def similar_requests(count: int) -> list[str]:
-    """The same report asked for again and again, with other names and numbers in it."""
-    names = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo", "Jana")
+KINDS = (
+    "Write a short friendly letter to a customer. Thank them for the order, say when it arrives, "
+    "and explain how to send it back.\nCustomer: {name}\nCity: {city}\nOrder: {number}",
+    "Fill in this record as JSON with the keys name, city, order and note.\n"
+    "{name} from {city} asked about order {number}.",
+    "Write a Python function that reads the file `{city}.csv`, keeps the rows whose column `name` "
+    "is {name}, and returns the sum of the column `amount` if it is above {number}.",
+    "{name} has {number} apples and gives half of them to a friend in {city}. How many are left? "
+    "Explain step by step.",
+    "Write a job advertisement for a baker in {city}. Contact {name}, reference {number}.",
+    "Explain to {name}, who is ten and lives in {city}, why it rains. Begin with a greeting.",
+)
+
+
+def similar_requests(count: int) -> list[list[str]]:
+    """For each of `KINDS` the same request again and again, with other names and numbers in it."""
+    names = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo", "Jana", "Kai")
     cities = ("Oslo", "Lima", "Rome", "Cairo", "Perth", "Quito", "Delhi")
     return [
-        "Write a short friendly letter to a customer. Thank them for the order, say when it "
-        "arrives, and explain how to send it back.\n"
-        f"Customer: {names[i % 10]}\nCity: {cities[i % 7]}\nOrder: {1000 + 37 * i}\n"
-        f"Arrives in {2 + i % 5} days."
-        for i in range(count)
+        [
+            kind.format(name=names[i % 11], city=cities[i % 7], number=1000 + 38 * i)
+            for i in range(count)
+        ]
+        for kind in KINDS
     ]
