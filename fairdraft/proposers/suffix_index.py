@@ -97,20 +97,23 @@ def _places(log, heads, tail, size, context, owner_salts, salt, depth, found):
 
 
 @njit(cache=True)
-def _grow(log, size, places, nodes, depth, least, branch, out, parents):
+def _grow(log, size, places, count, nodes, depth, least, branch, room, probability, drafts):
     """Grow a draft along the tokens that follow the places: its nodes and summed probability.
 
     A node's probability is the product of the shares of places that went its way. The likeliest
     node comes next, ties to the place listed first, until `nodes` are there or no other reaches
-    `least`; without `branch` each node has one successor at most. `places` is used up.
+    `least`; without `branch` each node has one successor at most.
+
+    Places wait for the node they would follow; the first of those that wait for the same one
+    stands for it. `places` is used up, `room` and `probability` are scratch, `drafts` [2, nodes]
+    gets tokens and parents.
     """
-    count = places.size
-    waiting = np.empty(count, np.int64)  # the first of the places that wait for the same node
-    share = np.zeros(count, np.int64)  # of such a first place: how many wait with it
-    probability = np.zeros(count)  # of such a first place: its node's, as are the next two
-    parent, level = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    following = log[places + 1, TOKEN]  # what each place would be followed by
-    members, num_members = np.arange(count), count  # places behind the newest node
+    waiting, share, parent, level, following, members = room
+    num_members = count  # places behind the newest node
+    for i in range(count):
+        members[i] = i
+        waiting[i] = -1
+        following[i] = log[places[i] + 1, TOKEN]
     newest, likelihood, deep = -1, 1.0, 0
     length, score = 0, 0.0
     while True:
@@ -139,7 +142,7 @@ def _grow(log, size, places, nodes, depth, least, branch, out, parents):
                     best = i
         if best < 0 or length == nodes:
             return length, score
-        out[length], parents[length] = following[best], parent[best]
+        drafts[0, length], drafts[1, length] = following[best], parent[best]
         newest, likelihood, deep = length, probability[best], level[best]
         score += likelihood
         length += 1
@@ -166,17 +169,31 @@ def _best(
     found = np.empty((2, MAX_PLACES * len(LENGTHS)), np.int64)
     count = _places(log, heads, tail, size, context, owner_salts, salt, depth, found)
     best_length, best_score, best_match = 0, 0.0, 0
-    out, parents = np.empty(budget, np.int64), np.empty(budget, np.int64)
-    for match in np.unique(found[1, :count])[::-1]:
+    if not count:
+        return best_length, best_score, best_match
+    room, probability = np.empty((6, count), np.int64), np.empty(count)
+    places, tried = np.empty(count, np.int64), np.empty((2, budget), np.int64)
+    match = depth + 1
+    while True:
+        shorter, num_places = 0, 0  # the longest match below the last one, and who has it
+        for i in range(count):
+            if shorter < found[1, i] < match:
+                shorter = found[1, i]
+        match = shorter
         deepest = min(budget, int(factor * match))
-        if best_score >= deepest:  # the nodes of a level add up to 1 at most: nothing better comes
-            break
-        places = found[0, :count][found[1, :count] >= match]
-        length, score = _grow(log, size, places, budget, deepest, least, branch, out, parents)
+        # The nodes of a level add up to 1 at most: nothing better comes of fewer levels.
+        if best_score >= deepest:
+            return best_length, best_score, best_match
+        for i in range(count):
+            if found[1, i] >= match:
+                places[num_places] = found[0, i]
+                num_places += 1
+        length, score = _grow(
+            log, size, places, num_places, budget, deepest, least, branch, room, probability, tried
+        )
         if score > best_score:  # longer matches come first and win ties
             best_length, best_score, best_match = length, score, match
-            drafts[0, :length], drafts[1, :length] = out[:length], parents[:length]
-    return best_length, best_score, best_match
+            drafts[:, :length] = tried[:, :length]
 
 
 class Guess(NamedTuple):
