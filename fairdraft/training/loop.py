@@ -60,9 +60,12 @@ def batches(lengths: Sequence[int], schedule: Schedule, epoch: int) -> list[list
     order = random.Random(f"{schedule.seed} {epoch}")
     noisy = sorted(range(len(lengths)), key=lambda i: lengths[i] + 24 * order.random())
     found: list[list[int]] = [[]]
+    widest = 0
     for i in noisy:
-        if found[-1] and (len(found[-1]) + 1) * lengths[i] > schedule.batch_tokens:
+        widest = max(widest, lengths[i])
+        if found[-1] and (len(found[-1]) + 1) * widest > schedule.batch_tokens:
             found.append([])
+            widest = lengths[i]
         found[-1].append(i)
     order.shuffle(found)
     return found
@@ -112,7 +115,7 @@ def train(
             optimizer.step()
             entry: dict[str, Any] = {
                 "step": step,
-                "loss": float(losses.total),
+                "loss": float(losses.total.detach()),
                 "agreement": [round(share, 4) for share in losses.agreement],
             }
             last = step + 1 == len(plan)
@@ -126,7 +129,7 @@ def train(
             progress.update(
                 task,
                 completed=step + 1,
-                description=f"training, loss {float(losses.total):.3f}, "
+                description=f"training, loss {entry['loss']:.3f}, "
                 f"agreement {losses.agreement[0]:.0%}",
             )
     return log

@@ -58,7 +58,7 @@ def run(
         x = torch.cat([sample.states for sample in samples])
         y = torch.cat([sample.final for sample in samples])
         total = (head(x) - y).pow(2).mean()
-        return Losses(total, [float(total)])
+        return Losses(total, [float(total.detach())])
 
     log = train(
         head, shards, loss, schedule, folder, lambda head: {"weight": float(head.weight[0, 0])}

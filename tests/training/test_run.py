@@ -51,8 +51,9 @@ def test_states_are_those_of_the_target(llm: LLM, tmp_path: Path) -> None:
         assert sample.token_ids.tolist() == list(text.token_ids)
         assert sample.prompt_length == 4
         alone = hidden_states(llm.runner, [text.token_ids], (2, 3, 6))
-        torch.testing.assert_close(sample.states, torch.cat([alone[2], alone[3]], -1))
-        torch.testing.assert_close(sample.final, alone[6])
+        states = torch.cat([alone[2], alone[3]], -1)
+        torch.testing.assert_close(sample.states, states, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(sample.final, alone[6], rtol=1e-3, atol=1e-3)
 
 
 def test_the_command_trains_a_head_that_drafts(six_layers: Path, tmp_path: Path) -> None:

@@ -119,8 +119,7 @@ def load_eagle3(file: HeadFile, target: Any) -> Eagle3Head:
     """
     refuse_lossy(file)
     config = eagle3_config(file, target.config.get_text_config())
-    with torch.device("meta"):
-        head = Eagle3Head(config)
+    head = Eagle3Head(config)
     tensors = {_eagle3_name(name): tensor for name, tensor in file.tensors.items()}
     tensors.pop("t2d", None)  # follows from d2t
     size = target.config.get_text_config().vocab_size
@@ -130,8 +129,8 @@ def load_eagle3(file: HeadFile, target: Any) -> Eagle3Head:
         tensors["d2t"] = torch.zeros(size, dtype=torch.int64)
     fill(head, tensors, file.name)
     head.to(dtype=target.dtype, device=target.device)
-    # Rotation works in float32 whatever the weights are in.
-    head.rotary = type(head.rotary)(config.layer, device=target.device)
+    # Rotation works in float32, whatever the weights are in.
+    head.rotary = type(head.rotary)(config.layer).to(target.device)
     ids = head.target_ids
     if int(ids.min()) < 0 or int(ids.max()) >= size or len(set(ids.tolist())) < len(ids):
         raise CheckpointError(
@@ -190,7 +189,7 @@ def _eagle3_name(name: str) -> str:
 
 
 def fill(head: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
-    """Put a file's tensors into a module made on the meta device.
+    """Put a file's tensors into a module.
 
     Raises:
         CheckpointError: a tensor is missing, unknown, or of another shape.

@@ -24,7 +24,7 @@ def tiny_head(**flags: bool) -> Eagle3Head:
     head = Eagle3Head(config)
     for parameter in head.parameters():
         if parameter.dim() > 1:
-            torch.nn.init.normal_(parameter, std=0.25)
+            torch.nn.init.normal_(parameter, std=0.12)
         else:
             torch.nn.init.uniform_(parameter, 0.5, 1.5)
     known = torch.randperm(target.vocab_size)[:DRAFT_VOCAB].sort().values
