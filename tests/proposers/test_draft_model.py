@@ -136,8 +136,9 @@ def test_trees_pass_the_suite(tiny: Tiny, smaller: Path) -> None:
     assert report.accepted
 
 
-def test_self_drafted_trees_pass_the_suite(tiny: Tiny) -> None:
-    report = check_proposer(DraftModelProposer, runner=lambda: target(tiny), draft_tree_top_k=2)
+@pytest.mark.parametrize("width", [1, 2])
+def test_self_drafting_passes_the_suite(width: int, tiny: Tiny) -> None:
+    report = check_proposer(DraftModelProposer, runner=lambda: target(tiny), draft_tree_top_k=width)
     assert report.accepted
 
 
