@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM as Auto
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from fairdraft import LLM, SamplingParams
 from fairdraft.config import EngineConfig
@@ -30,6 +30,7 @@ from fairdraft.proposers.stepwise import Underway
 from fairdraft.testing import check_proposer
 from tests.conftest import tiny_tokenizer
 from tests.models.heads.conftest import tiny_head, write_head
+from tests.models.heads.echo import echo_target, follows
 from tests.models.heads.plain import eagle3_logits
 
 __all__ = ["write_head"]
@@ -147,35 +148,6 @@ def test_it_passes_the_suite(options: dict[str, Any], tiny: Tiny, write_head: Wr
 
 
 # --- a head that is right by construction
-
-
-def echo_target(size: int = 32) -> LlamaForCausalLM:
-    """A Llama without attention and MLP: token i is followed by token 5 i + 3."""
-    config = LlamaConfig(
-        vocab_size=size,
-        hidden_size=64,
-        intermediate_size=64,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=32,
-        tie_word_embeddings=False,
-    )
-    model = LlamaForCausalLM(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_() if parameter.dim() > 1 else parameter.fill_(1)
-        model.model.embed_tokens.weight.copy_(torch.eye(size, 64))
-        model.lm_head.weight.copy_(follows(size) @ torch.eye(size, 64))
-    return model
-
-
-def follows(size: int) -> Tensor:
-    """[size, size]: 1 where the row's token follows the column's."""
-    ids = torch.arange(size)
-    table = torch.zeros(size, size)
-    table[(5 * ids + 3) % size, ids] = 1
-    return table
 
 
 def perfect_head(model: LlamaForCausalLM) -> Eagle3Head:

@@ -1,4 +1,4 @@
-"""EAGLE-3 computed plainly from a file's tensors: one text, whole matrices, no cache, no batch."""
+"""Heads computed plainly from a file's tensors: one text, whole matrices, no cache, no batch."""
 
 from __future__ import annotations
 
@@ -80,4 +80,19 @@ def eagle3_logits(
         normed = rms(output, norm, eps)
         rows.append(normed @ head.T)
         hidden = torch.cat([hidden, (normed if config["norm_output"] else output)[None]])
+    return torch.stack(rows)
+
+
+def medusa_logits(tensors: dict[str, Tensor], target: Any, text: list[int], count: int) -> Tensor:
+    """[count, draft vocabulary]: what heads 0 … count − 1 say behind a text."""
+    ids = torch.tensor([text[:-1]])
+    hidden = target(ids, output_hidden_states=True).hidden_states[-1][0, -1].float()
+    rows = []
+    for head in range(count):
+        x, layer = hidden, 0
+        while (name := f"blocks.{head}.layers.{layer}.weight") in tensors:
+            bias = tensors[name.replace("weight", "bias")].float()
+            x = x + torch.nn.functional.silu(x @ tensors[name].float().T + bias)
+            layer += 1
+        rows.append(x @ tensors["lm_head.weight"].float().T)
     return torch.stack(rows)

@@ -1,0 +1,116 @@
+"""Medusa: one head for each token ahead, all on the target's last hidden state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fairdraft.config import require
+from fairdraft.errors import CheckpointError, ConfigError
+from fairdraft.models import ModelRunner, product, speed_up
+from fairdraft.models.heads import load_medusa, read_head_file
+from fairdraft.proposers.base import Needs, Rows
+from fairdraft.proposers.stepwise import StepwiseProposer, Underway
+
+
+class MedusaProposer(StepwiseProposer):
+    """Drafts with Medusa heads: no KV, one pass for all tokens of a draft.
+
+    The heads do not see each other's tokens. A tree (`draft_tree_top_k` above 1) takes the
+    likeliest products of theirs, anew for each draft.
+
+    Args:
+        num_speculative_tokens: draft length k, at most one a head; of a tree, its nodes.
+        model: hub id or folder of the heads, as vLLM or the original project writes them.
+        draft_sample_method, draft_confidence_threshold, draft_tree_top_k, draft_tree_depth: as in
+            `StepwiseProposer`; a tree has a level a head at most.
+
+    Raises:
+        ConfigError: a value out of range, or more tokens than heads.
+        CheckpointError: the file cannot be read, or does not fit the target.
+    """
+
+    def __init__(
+        self,
+        num_speculative_tokens: int,
+        model: str,
+        draft_sample_method: str = "greedy",
+        draft_confidence_threshold: float = 0.0,
+        draft_tree_top_k: int = 1,
+        draft_tree_depth: int | None = None,
+    ) -> None:
+        super().__init__(
+            num_speculative_tokens,
+            draft_sample_method,
+            draft_confidence_threshold,
+            draft_tree_top_k,
+            draft_tree_depth,
+        )
+        self.file = read_head_file(model)
+        if self.file.kind != "medusa":
+            raise CheckpointError(
+                f"{model!r} is a file for method {self.file.kind!r}, not 'medusa': name that method"
+            )
+        self._hidden: dict[str, Tensor] = {}
+        self._logits: dict[str, list[Tensor]] = {}
+
+    def bind(self, target: Any) -> None:
+        """Load the heads in the target's precision."""
+        if not isinstance(target, ModelRunner):
+            raise ConfigError("medusa needs a target with hidden states")
+        self.vocab_size = target.vocab_size
+        self.head = load_medusa(self.file, target.model)
+        config = self.head.config
+        tokens = self.depth if self.drafts_trees else self.num_speculative_tokens
+        name = "draft_tree_depth" if self.drafts_trees else "num_speculative_tokens"
+        require(
+            tokens <= config.num_heads,
+            f"{name} is {tokens}, but the file has {config.num_heads} heads, one a token: lower it",
+        )
+        self._product = product if target.device.type == "cpu" else _linear
+        if target.device.type == "cpu":
+            speed_up(self.head)
+        self.target_ids = self.head.token_map
+        self.last = len(target.layers)
+        self.needs = Needs((self.last,))
+
+    def finish(self, request_id: str) -> None:
+        """Forget the request."""
+        self._hidden.pop(request_id, None)
+        self._logits.pop(request_id, None)
+
+    def observe(self, rows: Rows) -> None:
+        """Keep the hidden state behind each text's end."""
+        states = rows.hidden[self.last]
+        for i, name in enumerate(rows.request_ids):
+            if rows.cu_rows[i] < rows.cu_rows[i + 1]:
+                self._hidden[name] = states[rows.cu_rows[i + 1] - 1].clone()
+
+    def room(self, slots: Sequence[int]) -> int:
+        """A node needs no slot."""
+        return self.num_speculative_tokens
+
+    @torch.inference_mode()
+    def run(self, underway: Sequence[Underway]) -> Tensor:
+        """All heads at once at first; then what the head says that the newest nodes wait for."""
+        names = [draft.request.request_id for draft in underway]
+        if not len(underway[0].nodes):
+            states = self.head(torch.stack([self._hidden[name] for name in names]))
+            found = [
+                self._product(self.head.vocabulary(i).weight, state.contiguous())
+                for i, state in enumerate(states)
+            ]
+            for row, name in enumerate(names):
+                self._logits[name] = [logits[row] for logits in found]
+        rows = []
+        for name, draft in zip(names, underway, strict=True):
+            depth = draft.nodes.depths[-1]
+            rows += [self._logits[name][depth]] * draft.num_newest
+        return torch.stack(rows)
+
+
+def _linear(weight: Tensor, x: Tensor) -> Tensor:
+    return nn.functional.linear(x, weight)
