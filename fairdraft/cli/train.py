@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,69 +11,113 @@ from rich.console import Console
 from fairdraft.cli.datasets import load_prompts
 from fairdraft.cli.options import Model
 
+if TYPE_CHECKING:
+    from fairdraft.training.run import Recipe
+
 app = typer.Typer(no_args_is_help=True, help="Train a drafter for a model, on its own answers.")
+
+Data = Annotated[
+    list[str] | None,
+    typer.Option(help="JSONL files with prompts to learn from; may be given often."),
+]
+Limit = Annotated[int | None, typer.Option(help="Prompts taken of each file.")]
+SelfWritten = Annotated[int, typer.Option(help="Questions besides that the target asks itself.")]
+Out = Annotated[Path, typer.Option(help="Folder for answers, states, checkpoint and head.")]
+HeldOut = Annotated[
+    list[str] | None, typer.Option(help="Datasets or files to measure acceptance on, 8 of each.")
+]
+MaxTokens = Annotated[int, typer.Option(help="Longest answer.")]
+Streams = Annotated[int, typer.Option(help="Answers written at once.")]
+Vocabulary = Annotated[int, typer.Option(help="Tokens that can be drafted.")]
+Epochs = Annotated[int, typer.Option(help="Times over the data.")]
+BatchTokens = Annotated[int, typer.Option(help="Tokens of a training step.")]
+Rate = Annotated[float, typer.Option(help="The highest of the schedule.")]
+DraftLength = Annotated[
+    int, typer.Option("--num-speculative-tokens", "-k", help="Draft length when measured.")
+]
+SaveEvery = Annotated[int, typer.Option(help="Steps between checkpoints.")]
+MeasureEvery = Annotated[int, typer.Option(help="Steps between measurements by real drafting.")]
 
 
 @app.command()
 def eagle3(
-    data: Annotated[
-        list[str] | None,
-        typer.Option(help="JSONL files with prompts to learn from; may be given often."),
-    ] = None,
-    self_written: Annotated[
-        int, typer.Option(help="Questions besides that the target asks itself.")
-    ] = 0,
-    out: Annotated[
-        Path, typer.Option(help="Folder for answers, states, checkpoint and head.")
-    ] = Path("eagle3"),
+    data: Data = None,
+    out: Out = Path("eagle3"),
     target: Model = "demo",
-    limit: Annotated[int | None, typer.Option(help="Prompts taken of each file.")] = None,
-    held_out: Annotated[
-        list[str] | None, typer.Option(help="Datasets or files to measure acceptance on.")
-    ] = None,
-    max_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 256,
-    streams: Annotated[int, typer.Option(help="Answers written at once.")] = 16,
-    draft_vocab_size: Annotated[int, typer.Option(help="Tokens that can be drafted.")] = 4096,
+    limit: Limit = None,
+    self_written: SelfWritten = 0,
+    held_out: HeldOut = None,
+    max_tokens: MaxTokens = 256,
+    streams: Streams = 16,
+    draft_vocab_size: Vocabulary = 4096,
     intermediate_size: Annotated[
         int | None, typer.Option(help="Of the head's MLP; the target's by default.")
     ] = None,
     passes: Annotated[int, typer.Option(help="Draft tokens to unroll.")] = 5,
-    epochs: Annotated[int, typer.Option(help="Times over the data.")] = 4,
-    batch_tokens: Annotated[int, typer.Option(help="Tokens of a training step.")] = 4096,
-    learning_rate: Annotated[float, typer.Option(help="The highest of the schedule.")] = 5e-4,
-    num_speculative_tokens: Annotated[
-        int, typer.Option("--num-speculative-tokens", "-k", help="Draft length when measured.")
-    ] = 4,
-    save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 50,
-    measure_every: Annotated[int, typer.Option(help="Steps between measurements.")] = 500,
+    epochs: Epochs = 4,
+    batch_tokens: BatchTokens = 4096,
+    learning_rate: Rate = 5e-4,
+    num_speculative_tokens: DraftLength = 4,
+    save_every: SaveEvery = 50,
+    measure_every: MeasureEvery = 500,
 ) -> None:
     """Train an EAGLE-3 head. Run the same command again and it goes on where it stopped."""
-    from fairdraft.training.loop import Schedule
-    from fairdraft.training.run import Recipe, train_eagle3
+    from fairdraft.training.run import run
+    from fairdraft.training.students import Eagle3Student
 
-    recipe = Recipe(
-        target=target,
-        prompts=[text for name in data or () for text in load_prompts(name, limit)],
-        out=out,
-        self_written=self_written,
-        held_out=[text for name in held_out or ("gsm8k",) for text in load_prompts(name, 8)],
-        max_tokens=max_tokens,
-        streams=streams,
-        draft_vocab_size=draft_vocab_size,
-        passes=passes,
-        num_speculative_tokens=num_speculative_tokens,
-        schedule=Schedule(
-            epochs=epochs,
-            batch_tokens=batch_tokens,
-            learning_rate=learning_rate,
-            save_every=save_every,
-            measure_every=measure_every,
-        ),
-        layers={} if intermediate_size is None else {"intermediate_size": intermediate_size},
+    recipe = _recipe(locals())
+    layer = {} if intermediate_size is None else {"intermediate_size": intermediate_size}
+    _report(run(recipe, lambda model: Eagle3Student(model, target, passes, **layer)), out)
+
+
+@app.command()
+def medusa(
+    data: Data = None,
+    out: Out = Path("medusa"),
+    target: Model = "demo",
+    limit: Limit = None,
+    self_written: SelfWritten = 0,
+    held_out: HeldOut = None,
+    max_tokens: MaxTokens = 256,
+    streams: Streams = 16,
+    draft_vocab_size: Vocabulary = 4096,
+    num_heads: Annotated[int, typer.Option(help="Tokens ahead.")] = 4,
+    epochs: Epochs = 4,
+    batch_tokens: BatchTokens = 4096,
+    learning_rate: Rate = 1e-3,
+    num_speculative_tokens: DraftLength = 4,
+    save_every: SaveEvery = 50,
+    measure_every: MeasureEvery = 500,
+) -> None:
+    """Train Medusa heads. Run the same command again and it goes on where it stopped."""
+    from fairdraft.training.run import run
+    from fairdraft.training.students import MedusaStudent
+
+    recipe = _recipe(locals())
+    _report(run(recipe, lambda model: MedusaStudent(model, target, num_heads)), out)
+
+
+def _recipe(options: dict[str, Any]) -> Recipe:
+    """The recipe that a verb's options mean."""
+    from fairdraft.training.loop import Schedule
+    from fairdraft.training.run import Recipe
+
+    schedule = ("epochs", "batch_tokens", "learning_rate", "save_every", "measure_every")
+    kept = ("target", "out", "self_written", "max_tokens", "streams", "draft_vocab_size")
+    files, held_out = options["data"] or (), options["held_out"] or ("gsm8k",)
+    return Recipe(
+        prompts=[text for name in files for text in load_prompts(name, options["limit"])],
+        held_out=[text for name in held_out for text in load_prompts(name, 8)],
+        num_speculative_tokens=options["num_speculative_tokens"],
+        schedule=Schedule(**{name: options[name] for name in schedule}),
+        **{name: options[name] for name in kept},
     )
-    log = train_eagle3(recipe)
+
+
+def _report(log: list[dict[str, Any]], out: Path) -> None:
     console = Console()
     console.print(f"{len(log)} steps, loss {log[0]['loss']:.3f} → {log[-1]['loss']:.3f}")
     if found := log[-1].get("measured"):
-        console.print(f"mean acceptance length {found['mean_acceptance_length']:.2f} on held-out")
+        length, alpha = found["mean_acceptance_length"], found["alpha"]
+        console.print(f"on held-out prompts: mean acceptance length {length:.2f}, α {alpha:.2f}")
     console.print(f"the head is in {out / 'head'}")

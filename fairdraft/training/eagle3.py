@@ -7,64 +7,12 @@ a draft's row would see: those of the text up to where the round began, then one
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from fairdraft.models.heads import Eagle3Head
-from fairdraft.training.answers import Text
-from fairdraft.training.states import Sample
-
-DECAY = 0.8  # weight of a pass's loss against the one before it
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Samples side by side, padded at their ends.
-
-    Args:
-        token_ids: [B, S].
-        states: [B, S, n · d].
-        final: [B, S, d].
-        learnt: [B, S − 1] bool: rows whose prediction is a token of the answer.
-    """
-
-    token_ids: Tensor
-    states: Tensor
-    final: Tensor
-    learnt: Tensor
-
-    @classmethod
-    def of(cls, samples: list[Sample], device: torch.device) -> Batch:
-        """Pad and stack. Row t reads the token at t + 1 and predicts the one at t + 2."""
-        width = max(len(sample.token_ids) for sample in samples)
-
-        def stack(tensors: Iterable[Tensor]) -> Tensor:
-            padded = [pad(t, (0, 0) * (t.dim() - 1) + (0, width - len(t))) for t in tensors]
-            return torch.stack(padded).to(device)
-
-        learnt = torch.zeros(len(samples), width - 1, dtype=torch.bool)
-        for i, sample in enumerate(samples):
-            learnt[i, max(sample.prompt_length - 2, 0) : len(sample.token_ids) - 2] = True
-        return cls(
-            stack(sample.token_ids for sample in samples),
-            stack(sample.states for sample in samples),
-            stack(sample.final for sample in samples),
-            learnt.to(device),
-        )
-
-
-def frequent_tokens(texts: Iterable[Text], size: int, vocab_size: int) -> Tensor:
-    """[size] int64, ascending: the tokens that answers use most; unused ones fill up."""
-    counts = Counter(token for text in texts for token in text.answer)
-    ranked = [token for token, _ in counts.most_common(size)]
-    rest = (token for token in range(vocab_size) if token not in counts)
-    ranked += [next(rest) for _ in range(size - len(ranked))]
-    return torch.tensor(sorted(ranked))
+from fairdraft.training.batches import DECAY, Batch, Losses, soft_cross_entropy
 
 
 class _Unrolled:
@@ -100,19 +48,6 @@ class _Unrolled:
         return read.transpose(1, 2)
 
 
-@dataclass(frozen=True)
-class Losses:
-    """Of one batch.
-
-    Args:
-        total: what is minimised.
-        agreement: per pass the share of rows whose likeliest draft token is the target's.
-    """
-
-    total: Tensor
-    agreement: list[float]
-
-
 def unrolled_loss(
     head: Eagle3Head, embedding: Tensor, lm_head: Tensor, batch: Batch, passes: int
 ) -> Losses:
@@ -129,7 +64,7 @@ def unrolled_loss(
     hidden = head.fuse(batch.states[:, :-1].to(embeds.dtype))
     with torch.no_grad():
         target = (batch.final[:, 1:].to(lm_head.dtype) @ lm_head.T).float()
-        law, likeliest = target.softmax(-1), target.argmax(-1)
+        law = target.softmax(-1)
     positions = torch.arange(embeds.shape[1], device=embeds.device).expand(len(embeds), -1)
     unrolled = _Unrolled()
     total = embeds.new_zeros((), dtype=torch.float32)
@@ -139,8 +74,8 @@ def unrolled_loss(
         logits = head.lm_head(normed).float()
         rows = batch.learnt.clone()
         rows[:, :number] = False
-        loss = -(law[rows] * logits[rows].log_softmax(-1)).sum(-1).mean()
+        loss, agreed = soft_cross_entropy(logits[rows], law[rows])
         total = total + DECAY**number * loss
-        agreement.append(float((logits.argmax(-1) == likeliest)[rows].float().mean()))
+        agreement.append(agreed)
         hidden = pad(output[:, :-1], (0, 0, 1, 0))
     return Losses(total, agreement)

@@ -16,7 +16,7 @@ from rich.progress import Progress
 from torch import nn
 
 from fairdraft.errors import TrainingError
-from fairdraft.training.eagle3 import Losses
+from fairdraft.training.batches import Losses
 from fairdraft.training.states import Sample, read_samples
 from fairdraft.training.storage import write_whole
 
@@ -77,7 +77,7 @@ def train(
     loss: Callable[[list[Sample]], Losses],
     schedule: Schedule,
     folder: Path,
-    measure: Callable[[nn.Module], dict[str, Any]],
+    measure: Callable[[], dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """Train a head; goes on from the folder's checkpoint if there is one.
 
@@ -100,7 +100,8 @@ def train(
     plan = [
         batch for epoch in range(schedule.epochs) for batch in batches(lengths, schedule, epoch)
     ]
-    optimizer = torch.optim.AdamW(head.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=0.01)
+    learning = [p for p in head.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=0.0, betas=(0.9, 0.95), weight_decay=0.01)
     first = _resume(head, optimizer, schedule, folder)
     log = _kept_log(folder / LOG, first)
     with Progress(transient=True) as progress, (folder / LOG).open("a", encoding="utf-8") as file:
@@ -111,7 +112,7 @@ def train(
             losses = loss([samples[i] for i in chosen])
             optimizer.zero_grad()
             losses.total.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(learning, 1.0)
             optimizer.step()
             entry: dict[str, Any] = {
                 "step": step,
@@ -120,7 +121,7 @@ def train(
             }
             last = step + 1 == len(plan)
             if last or (step + 1) % schedule.measure_every == 0:
-                entry["measured"] = measure(head)
+                entry["measured"] = measure()
             log.append(entry)
             file.write(json.dumps(entry) + "\n")
             if last or (step + 1) % schedule.save_every == 0:

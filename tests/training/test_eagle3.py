@@ -14,7 +14,8 @@ from transformers import AutoModelForCausalLM as Auto
 
 from fairdraft.models.heads import load_eagle3, read_head_file
 from fairdraft.training.answers import Text
-from fairdraft.training.eagle3 import Batch, Losses, frequent_tokens, unrolled_loss
+from fairdraft.training.batches import Batch, Losses, frequent_tokens
+from fairdraft.training.eagle3 import unrolled_loss
 from fairdraft.training.states import Sample
 from tests.models.heads.conftest import write_head
 from tests.models.heads.plain import eagle3_logits

@@ -15,7 +15,7 @@ from torch import nn
 
 from fairdraft.errors import TrainingError
 from fairdraft.training import loop
-from fairdraft.training.eagle3 import Losses
+from fairdraft.training.batches import Losses
 from fairdraft.training.loop import CHECKPOINT, LOG, Schedule, batches, train
 from fairdraft.training.states import Sample
 from fairdraft.training.storage import write_whole
@@ -60,9 +60,7 @@ def run(
         total = (head(x) - y).pow(2).mean()
         return Losses(total, [float(total.detach())])
 
-    log = train(
-        head, shards, loss, schedule, folder, lambda head: {"weight": float(head.weight[0, 0])}
-    )
+    log = train(head, shards, loss, schedule, folder, lambda: {"weight": float(head.weight[0, 0])})
     return log, head
 
 
