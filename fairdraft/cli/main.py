@@ -13,6 +13,7 @@ from fairdraft import __version__
 from fairdraft.cli import bench, train
 from fairdraft.cli.demo import demo
 from fairdraft.cli.generate import generate
+from fairdraft.cli.inspect import inspect
 from fairdraft.cli.prove import prove
 from fairdraft.errors import FairdraftError
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(generate)
 app.command()(demo)
 app.command()(prove)
+app.command()(inspect)
 app.add_typer(bench.app, name="bench")
 app.add_typer(train.app, name="train")
 

@@ -1,0 +1,41 @@
+"""`fairdraft inspect` names a file's kind, target and cost, and refuses what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fairdraft.cli.main import main
+from tests.models.heads.conftest import write_head
+
+__all__ = ["write_head"]
+
+
+def say(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(["inspect", *words])
+    found = capsys.readouterr()
+    return int(caught.value.code or 0), found.out + found.err
+
+
+def test_what_it_says(
+    tiny: Callable[[str], Path],
+    write_head: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, text = say(capsys, str(write_head()), "--target", str(tiny("llama")))
+    assert code == 0
+    for words in ("eagle3", "made for", "tiny", "[1, 2, 3]", "speculators", "96", "c by bytes"):
+        assert words in text
+
+
+def test_a_target_that_does_not_fit(
+    tiny: Callable[[str], Path],
+    write_head: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, text = say(capsys, str(write_head()), "--target", "demo")
+    assert code == 2
+    assert "hidden size of the target is 64" in text
