@@ -29,8 +29,8 @@ class KVManager:
         num_blocks: blocks in the pool.
         block_size: tokens in a block.
         enable_prefix_caching: whether equal prompt beginnings share blocks.
-        next_token: whether what lies in a slot depends on the token after it too: the last block of
-            a hit is then not taken, for nobody knows what followed it.
+        next_token: whether what lies in a slot depends on the token after it too. A block is then
+            known by its tokens and the one behind them.
     """
 
     def __init__(
@@ -79,17 +79,14 @@ class KVManager:
         if not self.enable_prefix_caching:
             return
         parent = _root(request)
-        found: list[tuple[int, bytes]] = []
         for end in range(self.block_size, request.num_tokens, self.block_size):
-            parent = hash_block(parent, request.token_ids[end - self.block_size : end])
+            parent = hash_block(parent, self._tokens(request, end))
             block = self.pool.find(parent)
             if block is None:
                 break
-            found.append((block, parent))
-        for block, hashed in found[:-1] if self.next_token else found:
             self.pool.share(block)
             request.block_table.append(block)
-            request.block_hashes.append(hashed)
+            request.block_hashes.append(parent)
         request.num_computed_tokens = len(request.block_table) * self.block_size
         request.num_cached_tokens = min(request.num_computed_tokens, request.num_prompt_tokens)
 
@@ -102,11 +99,15 @@ class KVManager:
         if not self.enable_prefix_caching:
             return
         hashes = request.block_hashes
-        for i in range(len(hashes), request.num_computed_tokens // self.block_size):
-            start = i * self.block_size
-            tokens = request.token_ids[start : start + self.block_size]
+        known = min(request.num_computed_tokens, request.num_tokens - self.next_token)
+        for i in range(len(hashes), known // self.block_size):
+            tokens = self._tokens(request, (i + 1) * self.block_size)
             hashes.append(hash_block(hashes[-1] if hashes else _root(request), tokens))
             self.pool.publish(request.block_table[i], hashes[-1])
+
+    def _tokens(self, request: Request, end: int) -> list[int]:
+        """What the block that ends before token `end` is known by."""
+        return request.token_ids[end - self.block_size : end + self.next_token]
 
     def free(self, request: Request) -> None:
         """Take back every block. The last one is handed out again first: the beginning of a

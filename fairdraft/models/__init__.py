@@ -4,7 +4,7 @@ from fairdraft.models.attention import PagedAttention
 from fairdraft.models.batch import FlatBatch, RunOutput, ancestor_mask
 from fairdraft.models.checkpoints import load_checkpoint
 from fairdraft.models.early_exit import EarlyExit
-from fairdraft.models.linear import product, speed_up
+from fairdraft.models.linear import kernel_fits, product, speed_up
 from fairdraft.models.runner import ModelRunner, Runner
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "RunOutput",
     "Runner",
     "ancestor_mask",
+    "kernel_fits",
     "load_checkpoint",
     "product",
     "speed_up",

@@ -28,8 +28,8 @@ class Needs:
     Args:
         layers: ids of target hidden states to hand to `observe`, as in `hidden_states[k]`.
         num_lookahead_tokens: KV slots reserved behind each request's rows.
-        next_token: whether the drafter's KV at a slot depends on the token after it. The last block
-            of a prefix hit, whose next token may be another, is then computed again.
+        next_token: whether the drafter's KV at a slot depends on the token after it. Blocks are
+            then reused only where the token behind them is the same too.
     """
 
     layers: tuple[int, ...] = ()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from statistics import median
 
-PRIOR_SHARE = 0.5  # of the tokens of a draft that stand, before any was seen
-PRIOR_TOKENS = 4.0  # so many drafted tokens' worth of evidence is that, and a request's likeness
+PRIOR_SHARE = 0.5  # of the tokens asked for that stand, before any was seen
+PRIOR_TOKENS = 4.0  # so many tokens' worth of evidence is that, and a request's likeness
 MEMORY = 0.998  # a draft counts this much less with each one after it: traffic changes
 SAMPLES = 32  # latest times kept; their median is the cost
 FIRST_SAMPLES = 3  # times before a cost is believed: the first calls compile and warm up
@@ -31,9 +31,9 @@ class Clock:
 class Book:
     """One method's record.
 
-    The share of drafted tokens that stand is kept apart for short and long drafts, for a lookup
-    that drafts far does so because it matched far; and per request, drawn towards everybody's: a
-    request without a record is expected to do as the others do.
+    The share of the tokens asked for that stand is kept apart for short and long drafts, for a
+    lookup that drafts far does so because it matched far; and per request, drawn towards
+    everybody's: a request without a record is expected to do as the others do.
 
     Attributes:
         num_drafts: rounds verified.
@@ -48,8 +48,8 @@ class Book:
         self.num_accepted_tokens = 0
         self.clock = Clock()
         self.idle = 0
-        # By length class: tokens drafted and accepted, older ones faded.
-        self._drafted: defaultdict[int, float] = defaultdict(float)
+        # By length class: tokens asked for and accepted, older ones faded.
+        self._asked: defaultdict[int, float] = defaultdict(float)
         self._accepted: defaultdict[int, float] = defaultdict(float)
         self._of_request: dict[str, tuple[float, int]] = {}  # (expected, accepted) so far
 
@@ -59,15 +59,22 @@ class Book:
         likeness = (accepted + PRIOR_TOKENS) / (expected + PRIOR_TOKENS)
         return min(length * self._share(length) * likeness, length)
 
-    def record(self, request_id: str, drafted: int, accepted: int) -> None:
-        """Note what a draft of so many tokens came to."""
+    def record(self, request_id: str, asked: int, drafted: int, accepted: int) -> None:
+        """Note what became of a draft.
+
+        Args:
+            request_id: whose it was.
+            asked: its length when the method was chosen; a drafter may have stopped before.
+            drafted: tokens verified.
+            accepted: of these.
+        """
         expected, stood = self._of_request.get(request_id, (0.0, 0))
-        expected += drafted * self._share(drafted)
+        expected += asked * self._share(asked)
         self._of_request[request_id] = (expected, stood + accepted)
-        for fading, count in ((self._drafted, drafted), (self._accepted, accepted)):
-            before = fading[drafted.bit_length()]
-            fading[drafted.bit_length()] = MEMORY * before + count
-        self.num_drafts += 1
+        for fading, count in ((self._asked, asked), (self._accepted, accepted)):
+            before = fading[asked.bit_length()]
+            fading[asked.bit_length()] = MEMORY * before + count
+        self.num_drafts += drafted > 0
         self.num_draft_tokens += drafted
         self.num_accepted_tokens += accepted
 
@@ -76,5 +83,5 @@ class Book:
         self._of_request.pop(request_id, None)
 
     def _share(self, length: int) -> float:
-        drafted, accepted = (c[length.bit_length()] for c in (self._drafted, self._accepted))
-        return (accepted + PRIOR_SHARE * PRIOR_TOKENS) / (drafted + PRIOR_TOKENS)
+        asked, accepted = (c[length.bit_length()] for c in (self._asked, self._accepted))
+        return (accepted + PRIOR_SHARE * PRIOR_TOKENS) / (asked + PRIOR_TOKENS)

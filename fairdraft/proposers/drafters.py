@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -14,8 +14,6 @@ from fairdraft.errors import CheckpointError, ConfigError
 from fairdraft.models import EarlyExit, FlatBatch, ModelRunner, ancestor_mask, load_checkpoint
 from fairdraft.proposers.base import Rows
 from fairdraft.request import Request
-
-CATCH_UP = 32  # tokens a drafter may lag behind before it reads them outside a draft
 
 
 class Drafter(Protocol):
@@ -71,7 +69,8 @@ class ModelDrafter:
     """A model with KV of its own, in slots of the same numbers as the target's.
 
     It reads prompts as they are computed. Of its own drafts it keeps the KV of those that stand;
-    tokens that it did not draft, the bonus token among them, run before the next draft.
+    tokens that it did not draft, the bonus token among them, run before the next draft, or once
+    they fill a block: full blocks are offered for reuse, and its KV has to lie in them too.
 
     Args:
         runner: the drafter.
@@ -99,9 +98,10 @@ class ModelDrafter:
                 continue
             request = self._requests[request_id]
             self._read.setdefault(request_id, rows.positions[rows.cu_rows[i]])
-            computed = rows.positions[rows.cu_rows[i + 1] - 1] + 1
-            if computed - self.unread(request) > CATCH_UP or not request.decoding:
-                unread = self.unread(request)
+            # A stop string or EOS may have cut the text short of what stood.
+            computed = min(rows.positions[rows.cu_rows[i + 1] - 1] + 1, request.num_tokens)
+            unread, size = self.unread(request), self.target.block_size
+            if computed // size * size > unread or not request.decoding:
                 behind.append(Span(request, unread, computed, num_logit_rows=0))
         if behind:
             self.run(flat_batch(self.target.block_size, behind, self.runner.device))
@@ -129,7 +129,13 @@ class ModelDrafter:
             assert self.target.storage is not None
             slots = len(self.target.storage.keys[0])
             self.runner.allocate(slots, self.target.block_size)
-        return self.runner.run(batch).logits
+        # The target may know more ids, and more positions; a bad draft there does no harm.
+        known = replace(
+            batch,
+            token_ids=batch.token_ids.clamp(max=self.runner.vocab_size - 1),
+            positions=batch.positions.clamp(max=self.runner.max_model_len - 1),
+        )
+        return self.runner.run(known).logits
 
     def finish(self, request_id: str) -> None:
         """Forget the request."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fairdraft.errors import CheckpointError, ConfigError
 from fairdraft.kv import KVStorage, LayerShape
-from fairdraft.models import FlatBatch, ModelRunner, PagedAttention, product, speed_up
+from fairdraft.models import FlatBatch, ModelRunner, PagedAttention, kernel_fits, product, speed_up
 from fairdraft.models.heads import load_eagle3, read_head_file
 from fairdraft.proposers.base import Needs, Rows
 from fairdraft.proposers.drafters import Span, flat_batch
@@ -168,7 +168,7 @@ class Eagle3Proposer(StepwiseProposer):
     def _logits(self, normed: Tensor) -> Tensor:
         """[R, drafter's vocabulary], float32 on CPU."""
         weight = self.head.lm_head.weight
-        if self.target.device.type == "cpu":
+        if kernel_fits(weight):
             return product(weight, normed.contiguous())
         return nn.functional.linear(normed, weight)
 

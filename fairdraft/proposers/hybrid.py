@@ -21,10 +21,18 @@ PATIENCE = 200  # choices that a free method waits before it is tried again; dea
 
 @dataclass(frozen=True)
 class _Pending:
-    """A draft that waits for its verdict, and the request's counts before it."""
+    """A draft that waits for its verdict, and the request's counts before it.
+
+    Args:
+        request, book: whose, and by whom.
+        asked: tokens asked of a drafter; None of a lookup, which was judged by what it found.
+        steps, drafted, accepted: the request's counts.
+    """
 
     request: Request
     book: Book
+    asked: int | None
+    steps: int
     drafted: int
     accepted: int
 
@@ -111,8 +119,8 @@ class HybridProposer(Proposer):
         )
 
     def start(self, request: Request) -> None:
-        """A request begins; what was drafted before a preemption was never verified."""
-        self._pending.pop(request.request_id, None)
+        """A request begins, or begins again."""
+        self._settle(request.request_id)
         for proposer in self.proposers.values():
             proposer.start(request)
 
@@ -138,9 +146,10 @@ class HybridProposer(Proposer):
             return
         counters = pending.request.counters
         drafted = counters.num_draft_tokens - pending.drafted
-        if drafted:
+        asked = drafted if pending.asked is None else pending.asked
+        if asked and counters.num_steps > pending.steps:
             accepted = counters.num_accepted_tokens - pending.accepted
-            pending.book.record(request_id, drafted, accepted)
+            pending.book.record(request_id, asked, drafted, accepted)
 
     def propose(
         self,
@@ -169,10 +178,16 @@ class HybridProposer(Proposer):
                 asked = self._ask(name, [arguments[i] for i in places], noise)
                 for i, draft in zip(places, asked, strict=True):
                     drafts[i] = draft
-        for request, name in zip(requests, chosen, strict=True):
-            counters, book = request.counters, self.books[name]
+        for request, budget, name in zip(requests, budgets, chosen, strict=True):
+            longest = min(budget, self.proposers[name].num_speculative_tokens)
+            counters = request.counters
             self._pending[request.request_id] = _Pending(
-                request, book, counters.num_draft_tokens, counters.num_accepted_tokens
+                request,
+                self.books[name],
+                None if name in found else longest,
+                counters.num_steps,
+                counters.num_draft_tokens,
+                counters.num_accepted_tokens,
             )
         self._drafted_at, self._num_drafted = perf_counter(), len(requests)
         return drafts

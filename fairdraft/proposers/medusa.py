@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fairdraft.config import require
 from fairdraft.errors import CheckpointError, ConfigError
-from fairdraft.models import ModelRunner, product, speed_up
+from fairdraft.models import ModelRunner, kernel_fits, product, speed_up
 from fairdraft.models.heads import load_medusa, read_head_file
 from fairdraft.proposers.base import Needs, Rows
 from fairdraft.proposers.stepwise import StepwiseProposer, Underway
@@ -70,7 +70,8 @@ class MedusaProposer(StepwiseProposer):
             tokens <= config.num_heads,
             f"{name} is {tokens}, but the file has {config.num_heads} heads, one a token: lower it",
         )
-        self._product = product if target.device.type == "cpu" else _linear
+        fits = kernel_fits(self.head.vocabulary(0).weight)
+        self._product = product if fits else _linear
         if target.device.type == "cpu":
             speed_up(self.head)
         self.target_ids = self.head.token_map

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from functools import partial
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -48,7 +50,8 @@ class SuffixProposer(PerRequestProposer):
         suffix_decoding_min_token_prob: a draft ends before its probability falls under this.
         suffix_decoding_use_tree_spec: draft a tree where the matches disagree; its nodes then are
             what num_speculative_tokens limits. Arctic Inference's name for it.
-        suffix_decoding_index: file to load the global index from, if it is there; see `save`.
+        suffix_decoding_index: file to load the global index from, as `save` wrote it; where there
+            is none yet, the index begins empty.
 
     Raises:
         ConfigError: a value is out of range, or the file is no saved index.
@@ -98,9 +101,11 @@ class SuffixProposer(PerRequestProposer):
                 "suffix_decoding_index is given, but suffix_decoding_max_cached_requests is 0: "
                 "leave one of them out"
             )
+        if not Path(path).exists() and Path(path).parent.is_dir():
+            return
         try:
             self.past.load(path)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise ConfigError(
                 f"suffix_decoding_index {path!r} is no index that fairdraft saved ({error})"
             ) from None
@@ -109,6 +114,14 @@ class SuffixProposer(PerRequestProposer):
         """Write the global index to a file, for `suffix_decoding_index`."""
         if self.past is not None:
             self.past.save(path)
+
+    def bind(self, target: Any) -> None:
+        """Refuse an index of another model's tokens."""
+        if self.past is not None and self.past.largest_token >= target.vocab_size:
+            raise ConfigError(
+                f"suffix_decoding_index holds token {self.past.largest_token}, but the target has "
+                f"{target.vocab_size}: it was saved with another model; leave it out"
+            )
 
     def start(self, request: Request) -> None:
         """Remember the request; its own index outlives a preemption."""

@@ -25,6 +25,7 @@ from fairdraft.draft import EMPTY_DRAFT, Draft
 
 LENGTHS = (8, 4, 2, 1)  # of the n-grams, longest first
 MAX_PLACES = 16  # followed per n-gram; twice as many copied 0.1 to 0.4% more tokens a step
+MAX_FOLLOWED = 4 * MAX_PLACES  # those that turn out to be no match, or a text's end, included
 # Columns of the log. What is read of a place lies side by side: far-off memory is what costs.
 TOKEN, OWNER, BEFORE = 0, 1, 2
 _FIRST_ROOM = 256
@@ -75,8 +76,9 @@ def _places(log, heads, tail, size, context, owner_salts, salt, depth, found):
         if count >= MAX_PLACES:  # enough that match longer: shorter matches would not win
             break
         place = heads[level, _hash(context, context.size, length, salt, mask)]
-        listed = 0
-        while place >= tail and listed < MAX_PLACES and count < found.shape[1]:
+        listed = followed = 0
+        while place >= tail and listed < MAX_PLACES and followed < MAX_FOLLOWED:
+            followed += 1
             owner = log[place, OWNER]
             if place + 1 < size and log[place + 1, OWNER] == owner and owner_salts[owner] == salt:
                 match = 0
@@ -237,6 +239,11 @@ class SuffixIndex:
     def num_tokens(self) -> int:
         """Tokens of all texts kept."""
         return self.size - self.tail
+
+    @property
+    def largest_token(self) -> int:
+        """The largest token id of all texts kept; −1 without any."""
+        return int(self._log[self.tail : self.size, TOKEN].max(initial=-1))
 
     @property
     def num_bytes(self) -> int:

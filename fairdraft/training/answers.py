@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,26 +108,24 @@ def write_answers(
             _append(path, fresh)
             texts += fresh
             progress.update(task, completed=len(texts))
-    return texts
+    return texts[: len(prompts)]
 
 
 def read_answers(path: Path) -> Iterator[Text]:
     """The texts of a file that `write_answers` wrote; a last line cut short is left out."""
-    for line in path.read_text("utf-8").splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            return
+    for line in path.read_text("utf-8").split("\n")[:-1]:
+        record = json.loads(line)
         yield Text(tuple(record["prompt"]), tuple(record["answer"]))
 
 
 def _append(path: Path, texts: Sequence[Text]) -> None:
     lines = [json.dumps({"prompt": text.prompt, "answer": text.answer}) + "\n" for text in texts]
-    kept = path.read_bytes() if path.exists() else b""
-    if kept and not kept.endswith(b"\n"):  # killed while writing: the torn line goes
-        path.write_bytes(kept[: kept.rfind(b"\n") + 1])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        kept = path.read_bytes() if path.exists() else b""
+        if not kept.endswith(b"\n"):  # killed while writing: the torn line goes
+            path.touch()
+            os.truncate(path, kept.rfind(b"\n") + 1)
         with path.open("a", encoding="utf-8") as file:
             file.writelines(lines)
     except OSError as error:

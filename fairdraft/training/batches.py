@@ -67,7 +67,8 @@ class Losses:
 
     Args:
         total: what is minimised.
-        agreement: per pass the share of rows whose likeliest draft token is the target's.
+        agreement: per draft token the share of rows whose likeliest one is the target's likeliest
+            of those that can be drafted.
     """
 
     total: Tensor

@@ -15,6 +15,7 @@ import torch
 from rich.progress import Progress
 from torch import nn
 
+from fairdraft.config import require_int, require_number
 from fairdraft.errors import TrainingError
 from fairdraft.training.batches import Losses
 from fairdraft.training.states import Sample, read_samples
@@ -45,6 +46,11 @@ class Schedule:
     seed: int = 0
     save_every: int = 50
     measure_every: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_tokens", "save_every", "measure_every"):
+            require_int(name, getattr(self, name), 1, "leave it out for the default")
+        require_number("learning_rate", self.learning_rate, 0, 1, "5e-4 is usual")
 
     def rate(self, step: int, num_steps: int) -> float:
         """Learning rate of a step."""
@@ -78,6 +84,7 @@ def train(
     schedule: Schedule,
     folder: Path,
     measure: Callable[[], dict[str, Any]],
+    made_of: str = "",
 ) -> list[dict[str, Any]]:
     """Train a head; goes on from the folder's checkpoint if there is one.
 
@@ -88,12 +95,14 @@ def train(
         schedule: how long and how fast.
         folder: for the checkpoint and the log.
         measure: acceptance by real drafting, for the log.
+        made_of: says what is trained on what; a checkpoint of something else is refused.
 
     Returns:
         The log: per step its loss and agreement, now and then a measurement.
 
     Raises:
-        TrainingError: a checkpoint of another schedule, or one that cannot be written.
+        TrainingError: a checkpoint of something else, one that cannot be written, or a loss that is
+            no number.
     """
     samples = [sample for shard in shards for sample in read_samples(shard)]
     lengths = [len(sample.token_ids) for sample in samples]
@@ -102,7 +111,8 @@ def train(
     ]
     learning = [p for p in head.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=0.0, betas=(0.9, 0.95), weight_decay=0.01)
-    first = _resume(head, optimizer, schedule, folder)
+    identity = {"schedule": asdict(schedule), "made_of": made_of}
+    first = _resume(head, optimizer, identity, folder)
     log = _kept_log(folder / LOG, first)
     with Progress(transient=True) as progress, (folder / LOG).open("a", encoding="utf-8") as file:
         task = progress.add_task("training", total=len(plan), completed=first)
@@ -110,6 +120,11 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(step, len(plan))
             losses = loss([samples[i] for i in chosen])
+            if not torch.isfinite(losses.total):
+                raise TrainingError(
+                    f"the loss of step {step} is {float(losses.total.detach())}: lower the "
+                    "learning rate; the last checkpoint is kept"
+                )
             optimizer.zero_grad()
             losses.total.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(learning, 1.0)
@@ -126,7 +141,7 @@ def train(
             file.write(json.dumps(entry) + "\n")
             if last or (step + 1) % schedule.save_every == 0:
                 file.flush()
-                _save(head, optimizer, schedule, step + 1, folder)
+                _save(head, optimizer, identity, step + 1, folder)
             progress.update(
                 task,
                 completed=step + 1,
@@ -140,28 +155,31 @@ def _numbered(plan: Sequence[list[int]], first: int) -> Iterator[tuple[int, list
     return ((step, plan[step]) for step in range(first, len(plan)))
 
 
-def _save(head: nn.Module, optimizer: Any, schedule: Schedule, step: int, folder: Path) -> None:
+def _save(
+    head: nn.Module, optimizer: Any, identity: dict[str, Any], step: int, folder: Path
+) -> None:
     state = {
         "head": head.state_dict(),
         "optimizer": optimizer.state_dict(),
         "step": step,
-        "schedule": asdict(schedule),
+        **identity,
     }
     write_whole(folder / CHECKPOINT, partial(torch.save, state))
 
 
-def _resume(head: nn.Module, optimizer: Any, schedule: Schedule, folder: Path) -> int:
+def _resume(head: nn.Module, optimizer: Any, identity: dict[str, Any], folder: Path) -> int:
     """Steps done already."""
     path = folder / CHECKPOINT
     folder.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)
-    if state["schedule"] != asdict(schedule):
-        raise TrainingError(
-            f"{str(path)!r} was begun with {state['schedule']}, not {asdict(schedule)}: use the "
-            "same options to go on, or another --out to begin anew"
-        )
+    for name, value in identity.items():
+        if state[name] != value:
+            raise TrainingError(
+                f"{str(path)!r} was begun with {name} {state[name]}, not {value}: use the same "
+                "options and data to go on, or delete it to begin anew"
+            )
     head.load_state_dict(state["head"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])

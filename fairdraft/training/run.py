@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +12,14 @@ from typing import Any
 import torch
 
 from fairdraft.config import require
+from fairdraft.errors import TrainingError
 from fairdraft.llm import LLM
 from fairdraft.training.answers import Text, self_written_prompts, write_answers
 from fairdraft.training.batches import Batch, Losses, frequent_tokens
 from fairdraft.training.loop import Schedule, train
 from fairdraft.training.measure import measure
 from fairdraft.training.states import Sample, write_states
+from fairdraft.training.storage import write_whole
 from fairdraft.training.students import Student
 
 HEAD = "head"
@@ -66,7 +69,11 @@ def run(recipe: Recipe, student_of: Callable[[Any], Student]) -> list[dict[str, 
         TrainingError: see `write_answers`, `write_states`, `train`.
         CheckpointError: the target cannot be loaded.
     """
-    require(bool(recipe.prompts) or recipe.self_written > 0, "there are no prompts to learn from")
+    prompts = [text for text in recipe.prompts if text not in set(recipe.held_out)]
+    require(
+        bool(prompts) or recipe.self_written > 0,
+        "there are no prompts to learn from, besides those held out: give --data or --self-written",
+    )
     llm = LLM(recipe.target, max_num_seqs=recipe.streams, max_num_batched_tokens=1024)
     runner = llm.runner
     require(
@@ -75,7 +82,8 @@ def run(recipe: Recipe, student_of: Callable[[Any], Student]) -> list[dict[str, 
         f"{runner.vocab_size} tokens: lower it",
     )
     student = student_of(runner.model)
-    texts = answers(llm, recipe)
+    _claim(recipe)
+    texts = answers(llm, recipe, prompts)
     shards = write_states(runner, texts, student.layer_ids, recipe.out / "states")
     torch.manual_seed(recipe.schedule.seed)
     student.begin(frequent_tokens(texts, recipe.draft_vocab_size, runner.vocab_size))
@@ -93,17 +101,40 @@ def run(recipe: Recipe, student_of: Callable[[Any], Student]) -> list[dict[str, 
             proposer = student.proposer(recipe.num_speculative_tokens, folder)
             return measure(runner, proposer, held_out, 96, llm.engine.eos_token_ids).record
 
-    log = train(student.head, shards, loss, recipe.schedule, recipe.out, accepted)
+    named = ", ".join(shard.stem for shard in shards)
+    made_of = f"{student.description}, {recipe.draft_vocab_size} draft tokens, {named}"
+    log = train(student.head, shards, loss, recipe.schedule, recipe.out, accepted, made_of)
     student.save(recipe.out / HEAD)
     return log
 
 
-def answers(llm: LLM, recipe: Recipe) -> list[Text]:
-    """The target's answers to the recipe's prompts, those on disk included."""
-    prompts = [llm.encode_chat([{"role": "user", "content": text}]) for text in recipe.prompts]
-    texts = write_answers(llm, prompts, recipe.out / "answers.jsonl", recipe.max_tokens)
+def _claim(recipe: Recipe) -> None:
+    """Refuse a folder that holds another target's answers."""
+    path = recipe.out / "target.json"
+    own = {"target": recipe.target, "max_tokens": recipe.max_tokens}
+    if path.exists() and (found := json.loads(path.read_text("utf-8"))) != own:
+        raise TrainingError(
+            f"{str(recipe.out)!r} holds answers written with {found}, not {own}: give another --out"
+        )
+    write_whole(path, lambda scratch: scratch.write_text(json.dumps(own), "utf-8"))
+
+
+def answers(llm: LLM, recipe: Recipe, prompts: Sequence[str]) -> list[Text]:
+    """The target's answers to prompts and to its own questions, those on disk included.
+
+    Raises:
+        TrainingError: none is long enough to learn from.
+    """
+    encoded = [llm.encode_chat([{"role": "user", "content": text}]) for text in prompts]
+    texts = write_answers(llm, encoded, recipe.out / "answers.jsonl", recipe.max_tokens)
     if recipe.self_written:
         asked = self_written_prompts(llm, recipe.self_written, recipe.out / "questions.jsonl")
         path = recipe.out / "self-written.jsonl"
         texts += write_answers(llm, asked, path, recipe.max_tokens)
-    return [text for text in texts if len(text.answer) > 2]
+    kept = [text for text in texts if len(text.answer) > 2]
+    if not kept:
+        raise TrainingError(
+            f"none of {len(texts)} answers has more than 2 tokens: give other prompts, or raise "
+            "--max-tokens"
+        )
+    return kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -72,7 +73,7 @@ def hidden_states(
 def write_states(
     runner: ModelRunner, texts: Sequence[Text], layer_ids: Sequence[int], folder: Path
 ) -> list[Path]:
-    """Shards of samples on disk; those that are there already are kept.
+    """Shards of samples on disk; those of the same texts and layers are kept, others go.
 
     Args:
         runner: the target.
@@ -91,7 +92,9 @@ def write_states(
             count = 0
         shards[-1].append(text)
         count += len(text.token_ids)
-    paths = [folder / f"states-{i:04d}.safetensors" for i in range(len(shards))]
+    paths = [folder / f"states-{_digest(shard, layer_ids)}.safetensors" for shard in shards]
+    for stale in set(folder.glob("states-*.safetensors")) - set(paths):
+        stale.unlink()
     with Progress(transient=True) as progress:
         task = progress.add_task("reading hidden states", total=len(shards))
         for path, shard in zip(paths, shards, strict=True):
@@ -100,6 +103,12 @@ def write_states(
                 write_whole(path, partial(save_file, tensors))
             progress.advance(task)
     return paths
+
+
+def _digest(texts: Sequence[Text], layer_ids: Sequence[int]) -> str:
+    """What a shard holds, in 16 letters."""
+    content = repr((tuple(layer_ids), [(text.prompt, text.answer) for text in texts]))
+    return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
 def _shard(
@@ -121,7 +130,8 @@ def _shard(
         "token_ids": torch.tensor([token for text in texts for token in text.token_ids]),
         "lengths": torch.tensor([len(text.token_ids) for text in texts]),
         "prompt_lengths": torch.tensor([len(text.prompt) for text in texts]),
-        "states": torch.cat([whole[layer] for layer in layer_ids], dim=-1).contiguous(),
+        # There may be none but the last.
+        "states": torch.cat([whole[last][:, :0], *(whole[i] for i in layer_ids)], -1).contiguous(),
         "final": whole[last].contiguous(),
     }
 

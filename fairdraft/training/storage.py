@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from fairdraft.errors import TrainingError
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write beside `path`, then put it in place; what was there before stays until then.
 
     Args:

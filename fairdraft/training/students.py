@@ -33,10 +33,12 @@ class Student(ABC):
     Attributes:
         layer_ids: hidden states of the target that it reads, besides the last.
         head: the network, once `begin` has made it.
+        description: what is trained, for a checkpoint to be known by.
     """
 
     layer_ids: tuple[int, ...] = ()
     head: nn.Module
+    description: str
 
     @abstractmethod
     def begin(self, known: Tensor) -> None:
@@ -76,6 +78,7 @@ class Eagle3Student(Student):
         )
         require(passes > 0, f"passes is {passes}, but must be at least 1: 5 to 7 is usual")
         self.target, self.name, self.passes, self.layer = target, name, passes, layer
+        self.description = f"eagle3 for {name}, {passes} passes, {layer or 'shape of the target'}"
 
     def begin(self, known: Tensor) -> None:
         """Its vocabulary begins as the target's own rows: they only have to be read right."""
@@ -115,6 +118,7 @@ class MedusaStudent(Student):
     def __init__(self, target: Any, name: str, num_heads: int) -> None:
         require(num_heads > 0, f"num_heads is {num_heads}, but must be at least 1: 4 is usual")
         self.target, self.name, self.num_heads = target, name, num_heads
+        self.description = f"medusa for {name}, {num_heads} heads"
 
     def begin(self, known: Tensor) -> None:
         """Every head begins as the target's own, and its vocabulary stays that."""

@@ -312,3 +312,32 @@ def test_a_salt_keeps_prefixes_apart() -> None:
         kv.reuse_prefix(again)
         assert again.num_computed_tokens == tokens_found
         kv.free(again)
+
+
+# --- slots that depend on the token after them
+
+
+@untimed
+@given(texts=st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=14), min_size=1, max_size=6))
+def test_a_reused_slot_saw_the_same_next_token(texts: list[list[int]]) -> None:
+    """Whoever wrote it, and however deep the sharing goes."""
+    kv = KVManager(64, 2, True, next_token=True)
+    wrote: dict[int, int] = {}  # slot → the token that stood behind it when it was written
+    for text in texts:
+        request = request_of(text)
+        kv.reuse_prefix(request)
+        for place in range(request.num_computed_tokens):
+            assert wrote[kv.slots(request, place, place + 1)[0]] == text[place + 1]
+        first = request.num_computed_tokens
+        compute(kv, request, len(text))
+        for place in range(first, len(text) - 1):
+            wrote[kv.slots(request, place, place + 1)[0]] = text[place + 1]
+        kv.free(request)
+
+
+def test_with_the_next_token_known_a_hit_is_as_deep_as_without() -> None:
+    for next_token in (False, True):
+        kv = KVManager(64, 4, True, next_token=next_token)
+        seen(kv, list(range(20)))
+        assert reused(kv, [*range(17), 99]) == 16
+        assert reused(kv, [*range(16), 99, 98]) == (12 if next_token else 16)

@@ -180,6 +180,30 @@ def test_another_kind_of_model_may_draft(tiny: Tiny) -> None:
     assert engine.counters.num_draft_tokens
 
 
+def test_a_text_that_ends_in_the_middle_of_a_draft(tiny: Tiny) -> None:
+    """The rows that stand then reach beyond the text."""
+    proposer = FromScratch(12, str(tiny("llama")))
+    engine = Engine(EngineConfig("tiny", block_size=4), target(tiny), proposer=proposer)
+    params = SamplingParams(temperature=0, max_tokens=30, stop_token_ids=list(range(0, 320, 5)))
+    requests = [engine.add_request(prompt, params) for prompt in PROMPTS * 2]
+    while engine.has_unfinished_requests:
+        engine.step()
+    assert any(request.finish_reason == "stop" for request in requests)
+
+
+def test_reused_blocks_hold_the_drafters_kv_too(tiny: Tiny) -> None:
+    """Requests too short to be drafted for, then others that begin as they did."""
+    runner = target(tiny)
+    proposer = FromScratch(4, str(tiny("llama")))
+    engine = Engine(EngineConfig("tiny", block_size=4, max_model_len=64), runner, proposer=proposer)
+    for max_tokens in (1, 2, 9):
+        params = SamplingParams(temperature=0, max_tokens=max_tokens, ignore_eos=True)
+        requests = [engine.add_request((*prompt, 7), params) for prompt in PROMPTS]
+        while engine.has_unfinished_requests:
+            engine.step()
+    assert all(request.num_cached_tokens for request in requests[1:])
+
+
 # --- planted faults
 
 

@@ -95,7 +95,7 @@ def chosen(
         proposer.step_clock.add(step_seconds)
     for book, cost, accepted in zip(proposer.books.values(), seconds, expected, strict=True):
         for _ in range(25):
-            book.record("before", 4, accepted // 25)
+            book.record("before", 4, 4, accepted // 25)
         for _ in range(9):
             book.clock.add(cost)
     before = {name: book.idle for name, book in proposer.books.items()}
@@ -122,13 +122,24 @@ def test_a_lookup_is_taken_by_what_it_found() -> None:
 def test_a_request_counts_for_itself_and_begins_like_the_others() -> None:
     book = Book()
     for _ in range(50):
-        book.record("a", 4, 3)
+        book.record("a", 4, 4, 3)
     assert book.expected("new", 4) == pytest.approx(3, abs=0.1)
     for _ in range(50):
-        book.record("b", 4, 0)
+        book.record("b", 4, 4, 0)
     assert book.expected("b", 4) < 0.2 < 1 < book.expected("new", 4) < book.expected("a", 4)
     book.forget("b")
     assert book.expected("b", 4) == book.expected("new", 4)
+
+
+def test_a_drafter_that_stops_early_is_judged_by_what_was_asked() -> None:
+    """Drafts of one token out of eight, half of them right: half a token is what it is worth."""
+    book = Book()
+    for i in range(100):
+        book.record("a", 8, 1, i % 2)
+    assert book.expected("new", 8) == pytest.approx(0.5, abs=0.1)
+    for _ in range(300):
+        book.record("a", 8, 0, 0)  # and where it declines altogether, nothing
+    assert book.expected("new", 8) < 0.3
 
 
 def test_it_passes_the_suite() -> None:

@@ -314,7 +314,7 @@ def test_similar_requests_draft_longer_and_longer() -> None:
         ({"suffix_decoding_max_cached_requests": -1}, "max_cached_requests is -1"),
         ({"suffix_decoding_max_spec_factor": -1}, "max_spec_factor is -1"),
         ({"suffix_decoding_min_token_prob": 2}, "min_token_prob is 2"),
-        ({"suffix_decoding_index": "/nowhere"}, "no index that fairdraft saved"),
+        ({"suffix_decoding_index": "/nowhere/x"}, "no index that fairdraft saved"),
         (
             {"suffix_decoding_index": "x", "suffix_decoding_max_cached_requests": 0},
             "leave one of them out",
@@ -328,6 +328,36 @@ def test_bad_options(options: dict[str, object], message: str) -> None:
 
 def test_a_file_that_is_no_index(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    path.write_bytes(b"hello")
-    with pytest.raises(ConfigError, match="no index that fairdraft saved"):
-        SuffixProposer(4, suffix_decoding_index=str(path))
+    index_of([[1, 2, 3]]).save(path)
+    whole = path.read_bytes()
+    np.save(tmp_path / "y.npy", np.arange(3))
+    for content in (b"hello", whole[:-30], (tmp_path / "y.npy").read_bytes(), b""):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match="no index that fairdraft saved"):
+            SuffixProposer(4, suffix_decoding_index=str(path))
+
+
+def test_an_index_that_is_not_there_yet_begins_empty(tmp_path: Path) -> None:
+    path = tmp_path / "index.npz"
+    proposer = SuffixProposer(4, suffix_decoding_index=str(path))
+    write(proposer, "a", [5, 6, 7, 8, 9])
+    proposer.save(path)
+    again = SuffixProposer(4, suffix_decoding_index=str(path))
+    assert ask(again, Request("b", (3, 5, 6), SamplingParams())) == (7, 8)
+
+
+def test_an_index_of_another_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "index.npz"
+    index_of([[1, 2, 999]]).save(path)
+    with pytest.raises(ConfigError, match="holds token 999, but the target has 32"):
+        SuffixProposer(4, suffix_decoding_index=str(path)).bind(ToyRunner())
+
+
+def test_texts_that_all_end_alike_do_not_slow_a_lookup() -> None:
+    """Places at a text's end are followed too, but not without a bound."""
+    index = SuffixIndex(8, max_texts=5_000)
+    for i in range(5_000):
+        index.begin()
+        index.extend([i % 7 + 10, 1, 2, 3])
+    assert index.guess([1, 2, 3], 4).draft.token_ids == ()
+    assert index.guess([12, 1], 4, factor=4).draft.token_ids == (2, 3)

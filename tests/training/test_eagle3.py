@@ -89,5 +89,5 @@ def test_it_learns(tiny: Callable[[str], Path], write_head: Callable[..., Path])
         optimizer.zero_grad()
         losses[-1].total.backward()
         optimizer.step()
-    assert float(losses[-1].total) < 0.7 * float(losses[0].total)
+    assert losses[-1].total.item() < 0.7 * losses[0].total.item()
     assert losses[-1].agreement[0] > 0.8

@@ -26,7 +26,7 @@ def test_answers_are_gone_on_from(llm: LLM, tmp_path: Path) -> None:
     path = tmp_path / "torn.jsonl"
     write_answers(llm, prompts[:2], path, 6)
     with path.open("a") as file:
-        file.write('{"prompt": [2, 3')  # killed in the middle of a line
+        file.write('{"prompt": [2, 3], "answer": [4]}')  # killed before the line's end
     assert len(list(read_answers(path))) == 2
     assert write_answers(llm, prompts, path, 6) == whole
     assert path.read_text() == (tmp_path / "whole.jsonl").read_text()
@@ -58,7 +58,7 @@ def test_states_are_those_of_the_target(llm: LLM, tmp_path: Path) -> None:
 
 def test_the_command_trains_a_head_that_drafts(six_layers: Path, tmp_path: Path) -> None:
     data = tmp_path / "prompts.jsonl"
-    data.write_text("".join(json.dumps({"prompt": f"say {i}"}) + "\n" for i in range(12)))
+    data.write_text("".join(json.dumps({"prompt": f"say {i}"}) + "\n" for i in range(24)))
     out = tmp_path / "out"
     options = ["--target", str(six_layers), "--out", str(out), "--data", str(data)]
     options += ["--held-out", str(data), "--max-tokens", "12", "--draft-vocab-size", "128"]
@@ -66,6 +66,8 @@ def test_the_command_trains_a_head_that_drafts(six_layers: Path, tmp_path: Path)
     with pytest.raises(SystemExit) as caught:
         main(["train", "eagle3", *options])
     assert caught.value.code in (0, None)
+    learnt = [text.prompt for text in read_answers(out / "answers.jsonl")]
+    assert len(learnt) == 24 - 8  # those held out are not learnt from
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert log[-1]["measured"]["counters"]["num_draft_tokens"]
     speculative = {"method": "eagle3", "model": str(out / "head"), "num_speculative_tokens": 3}
@@ -77,12 +79,33 @@ def test_the_command_trains_a_head_that_drafts(six_layers: Path, tmp_path: Path)
     assert on[0].spec.num_draft_tokens
 
 
+def test_a_folder_is_not_mixed_up(six_layers: Path, tmp_path: Path) -> None:
+    """More data, other passes, another target: each is told, none is trained on half-way."""
+    data = tmp_path / "prompts.jsonl"
+    data.write_text("".join(json.dumps({"prompt": f"say {i}"}) + "\n" for i in range(9)))
+    common = ["train", "medusa", "--out", str(tmp_path / "out"), "--data", str(data)]
+    common += ["--max-tokens", "8", "--draft-vocab-size", "64", "--epochs", "1"]
+    own = ["--target", str(six_layers), "--limit", "5"]
+    with pytest.raises(SystemExit) as caught:
+        main([*common, *own])
+    assert not caught.value.code
+    for changed in (["--target", str(six_layers), "--limit", "9"], [*own, "--num-heads", "2"]):
+        with pytest.raises(SystemExit) as caught:
+            main([*common, *changed])
+        assert caught.value.code == 2
+    with pytest.raises(SystemExit) as caught:
+        main([*common, "--target", "demo"])
+    assert caught.value.code == 2
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (["--data", "/nowhere/x.jsonl"], "neither a file nor a dataset"),
         ([], "no prompts to learn from"),
         (["--self-written", "3", "--draft-vocab-size", "999"], "draft_vocab_size is 999"),
+        (["--self-written", "3", "--measure-every", "0"], "measure_every is 0"),
+        (["--self-written", "3", "--passes", "0", "--draft-vocab-size", "9"], "passes is 0"),
     ],
 )
 def test_what_does_not_fit_is_told_before_any_work(
