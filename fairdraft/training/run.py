@@ -23,6 +23,7 @@ from fairdraft.training.storage import write_whole
 from fairdraft.training.students import Student
 
 HEAD = "head"
+MEASURED_TOKENS = 96  # of each held-out answer
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,18 @@ def run(recipe: Recipe, student_of: Callable[[Any], Student]) -> list[dict[str, 
         f"{runner.vocab_size} tokens: lower it",
     )
     student = student_of(runner.model)
+    held_out = [llm.encode_chat([{"role": "user", "content": t}]) for t in recipe.held_out]
+    longest = max(map(len, held_out), default=0) + MEASURED_TOKENS
+    require(
+        longest < runner.max_model_len,
+        f"a held-out prompt and its answer take {longest} tokens, but the target reads only "
+        f"{runner.max_model_len}: give shorter ones with --held-out",
+    )
     _claim(recipe)
     texts = answers(llm, recipe, prompts)
     shards = write_states(runner, texts, student.layer_ids, recipe.out / "states")
     torch.manual_seed(recipe.schedule.seed)
     student.begin(frequent_tokens(texts, recipe.draft_vocab_size, runner.vocab_size))
-    held_out = [llm.encode_chat([{"role": "user", "content": t}]) for t in recipe.held_out]
 
     def loss(samples: list[Sample]) -> Losses:
         with torch.autocast(runner.device.type, torch.bfloat16):
@@ -99,7 +106,9 @@ def run(recipe: Recipe, student_of: Callable[[Any], Student]) -> list[dict[str, 
         with tempfile.TemporaryDirectory() as folder:
             student.save(Path(folder))
             proposer = student.proposer(recipe.num_speculative_tokens, folder)
-            return measure(runner, proposer, held_out, 96, llm.engine.eos_token_ids).record
+            return measure(
+                runner, proposer, held_out, MEASURED_TOKENS, llm.engine.eos_token_ids
+            ).record
 
     named = ", ".join(shard.stem for shard in shards)
     made_of = f"{student.description}, {recipe.draft_vocab_size} draft tokens, {named}"

@@ -85,6 +85,9 @@ def test_a_folder_is_not_mixed_up(six_layers: Path, tmp_path: Path) -> None:
     data.write_text("".join(json.dumps({"prompt": f"say {i}"}) + "\n" for i in range(9)))
     common = ["train", "medusa", "--out", str(tmp_path / "out"), "--data", str(data)]
     common += ["--max-tokens", "8", "--draft-vocab-size", "64", "--epochs", "1"]
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"prompt": "tell me"}')
+    common += ["--held-out", str(other)]
     own = ["--target", str(six_layers), "--limit", "5"]
     with pytest.raises(SystemExit) as caught:
         main([*common, *own])
@@ -104,6 +107,7 @@ def test_a_folder_is_not_mixed_up(six_layers: Path, tmp_path: Path) -> None:
         (["--data", "/nowhere/x.jsonl"], "neither a file nor a dataset"),
         ([], "no prompts to learn from"),
         (["--self-written", "3", "--draft-vocab-size", "999"], "draft_vocab_size is 999"),
+        (["--self-written", "3", "--draft-vocab-size", "9"], "a held-out prompt and its answer"),
         (["--self-written", "3", "--measure-every", "0"], "measure_every is 0"),
         (["--self-written", "3", "--passes", "0", "--draft-vocab-size", "9"], "passes is 0"),
     ],
