@@ -11,8 +11,6 @@ from rich.table import Table
 from fairdraft.cli.options import Dtype, Model
 from fairdraft.errors import CheckpointError
 
-LOOKED_UP = ("embed_tokens.weight",)  # one row of it is read a token
-
 
 def inspect(
     path: Annotated[str, typer.Argument(help="Hub id or folder of a drafter.")],
@@ -21,7 +19,7 @@ def inspect(
 ) -> None:
     """Say what a drafter file is, whether it fits a target, and its cost ratio c."""
     from fairdraft.models import load_checkpoint
-    from fairdraft.models.heads import load_eagle3, load_medusa, read_head_file
+    from fairdraft.models.heads import head_cost, load_eagle3, load_medusa, read_head_file
     from fairdraft.models.heads.files import refuse_lossy
 
     file = read_head_file(path)
@@ -40,15 +38,13 @@ def inspect(
     refuse_lossy(file)
     model = load_checkpoint(target, dtype, "cpu").model
     head = loaders[kind](file, model)  # says what does not fit
-    numbers = {n: p.numel() for n, p in head.named_parameters() if n not in LOOKED_UP}
-    read, width = sum(numbers.values()), model.dtype.itemsize
-    whole = sum(p.numel() for p in model.parameters())  # a tied head is read once, as here
-    runs = getattr(head.config, "num_heads", 1)  # tokens that one reading of the head drafts
-    table.add_row("fits", f"{target} ({model.config.model_type}, {whole / 1e6:.1f}M)")
-    table.add_row("parameters read a draft", f"{read / 1e6:.2f}M, {read * width / 2**20:.1f} MiB")
-    table.add_row("tokens a reading", str(runs))
-    table.add_row("c by bytes", f"{read / runs / whole:.3f} of a target run a draft token")
-    table.add_row("c by FLOPs", f"{_flops(numbers, runs) / (2 * whole):.3f}")
+    cost = head_cost(head, model)
+    size = cost.parameters * model.dtype.itemsize / 2**20
+    table.add_row("fits", f"{target} ({model.config.model_type})")
+    table.add_row("read by one pass", f"{cost.parameters / 1e6:.2f}M parameters, {size:.1f} MiB")
+    table.add_row("tokens a pass", str(cost.tokens))
+    table.add_row("c by bytes", f"{cost.by_bytes:.3f} of a target run a draft token")
+    table.add_row("c by FLOPs", f"{cost.by_flops:.3f}")
     Console().print(table)
 
 
@@ -62,9 +58,3 @@ def _declared(config: dict[str, Any]) -> dict[str, Any]:
         "format": "speculators" if "speculators_model_type" in config else "raw",
     }
     return {label: value for label, value in found.items() if value is not None}
-
-
-def _flops(numbers: dict[str, int], runs: int) -> float:
-    """Multiplications and additions a draft token: a shared vocabulary matrix counts each time."""
-    vocabulary = sum(n for name, n in numbers.items() if name == "lm_head.weight")
-    return 2 * ((sum(numbers.values()) - vocabulary) / runs + vocabulary)

@@ -105,7 +105,7 @@ class SuffixProposer(PerRequestProposer):
             return
         try:
             self.past.load(path)
-        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise ConfigError(
                 f"suffix_decoding_index {path!r} is no index that fairdraft saved ({error})"
             ) from None

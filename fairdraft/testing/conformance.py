@@ -27,19 +27,24 @@ STRESSES: dict[str, dict[str, Any]] = {
     "one seat": {"max_num_seqs": 1},
 }
 
+TOKENS = 12
 PARAMS: dict[str, SamplingParams] = {
-    "greedy": SamplingParams(temperature=0, max_tokens=16, ignore_eos=True),
+    "greedy": SamplingParams(temperature=0, max_tokens=TOKENS, ignore_eos=True),
     "greedy, penalties": SamplingParams(
-        temperature=0, frequency_penalty=0.7, repetition_penalty=1.2, max_tokens=16, ignore_eos=True
+        temperature=0,
+        frequency_penalty=0.7,
+        repetition_penalty=1.2,
+        max_tokens=TOKENS,
+        ignore_eos=True,
     ),
-    "sampled": SamplingParams(temperature=1, max_tokens=16, ignore_eos=True),
+    "sampled": SamplingParams(temperature=1, max_tokens=TOKENS, ignore_eos=True),
     "sampled, filters": SamplingParams(
         temperature=0.8,
         top_p=0.95,
         top_k=12,
         min_p=0.02,
         presence_penalty=0.3,
-        max_tokens=16,
+        max_tokens=TOKENS,
         ignore_eos=True,
     ),
 }
@@ -200,7 +205,7 @@ class Suite:
         size = self.vocab_size
         # Equal beginnings for prefix hits, repeats for those who copy.
         base = [(7 * i * i + 3 * i) % size for i in range(14)]
-        self.prompts = [(*base[:10], i % size, *base[: 2 + i % 4]) for i in range(8)]
+        self.prompts = [(*base[:10], i % size, *base[: 2 + i % 4]) for i in range(6)]
         self.plain: dict[tuple[str, bool], list[list[int]]] = {}
 
     def engine(self, rule: str, speculate: bool, **options: Any) -> Engine:

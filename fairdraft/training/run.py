@@ -14,8 +14,10 @@ import torch
 from fairdraft.config import require
 from fairdraft.errors import TrainingError
 from fairdraft.llm import LLM
+from fairdraft.models.heads import head_cost
 from fairdraft.training.answers import Text, self_written_prompts, write_answers
 from fairdraft.training.batches import Batch, Losses, frequent_tokens
+from fairdraft.training.card import write_card
 from fairdraft.training.loop import Schedule, train
 from fairdraft.training.measure import measure
 from fairdraft.training.states import Sample, write_states
@@ -114,6 +116,9 @@ def run(recipe: Recipe, student_of: Callable[[Any], Student]) -> list[dict[str, 
     made_of = f"{student.description}, {recipe.draft_vocab_size} draft tokens, {named}"
     log = train(student.head, shards, loss, recipe.schedule, recipe.out, accepted, made_of)
     student.save(recipe.out / HEAD)
+    learnt = {"texts": len(texts), "tokens": sum(len(text.token_ids) for text in texts)}
+    cost = head_cost(student.head, runner.model)
+    write_card(recipe.out / HEAD, student.description, learnt, log, cost.by_bytes)
     return log
 
 

@@ -6,11 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from transformers import AutoModelForCausalLM as Auto
 
 from fairdraft.cli.main import main
+from tests.conftest import CONFIGS, tiny_tokenizer
 from tests.models.heads.conftest import write_head
 
 __all__ = ["write_head"]
+
+
+@pytest.fixture
+def llama(tmp_path: Path) -> str:
+    """The target that the heads are made for."""
+    Auto.from_config(CONFIGS["llama"]()).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    return str(tmp_path)
 
 
 def say(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
@@ -21,20 +31,16 @@ def say(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 
 
 def test_what_it_says(
-    tiny: Callable[[str], Path],
-    write_head: Callable[..., Path],
-    capsys: pytest.CaptureFixture[str],
+    llama: str, write_head: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, text = say(capsys, str(write_head()), "--target", str(tiny("llama")))
+    code, text = say(capsys, str(write_head()), "--target", llama)
     assert code == 0
     for words in ("eagle3", "made for", "tiny", "[1, 2, 3]", "speculators", "96", "c by bytes"):
         assert words in text
 
 
 def test_a_target_that_does_not_fit(
-    tiny: Callable[[str], Path],
-    write_head: Callable[..., Path],
-    capsys: pytest.CaptureFixture[str],
+    write_head: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, text = say(capsys, str(write_head()), "--target", "demo")
     assert code == 2

@@ -60,7 +60,7 @@ def run(
         total = (head(x) - y).pow(2).mean()
         return Losses(total, [float(total.detach())])
 
-    log = train(head, shards, loss, schedule, folder, lambda: {"weight": float(head.weight[0, 0])})
+    log = train(head, shards, loss, schedule, folder, lambda: {"weight": head.weight[0, 0].item()})
     return log, head
 
 

@@ -70,6 +70,10 @@ def test_the_command_trains_a_head_that_drafts(six_layers: Path, tmp_path: Path)
     assert len(learnt) == 24 - 8  # those held out are not learnt from
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert log[-1]["measured"]["counters"]["num_draft_tokens"]
+    card = (out / "head" / "card.md").read_text()
+    assert "Learnt from 16 texts" in card
+    assert "| 1 | " in card
+    assert (out / "head" / "loss.png").stat().st_size > 1_000
     speculative = {"method": "eagle3", "model": str(out / "head"), "num_speculative_tokens": 3}
     plain, on = (
         LLM(str(six_layers), dtype="float32", speculative_config=config).generate("hello")

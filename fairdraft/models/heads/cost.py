@@ -1,0 +1,45 @@
+"""What a head costs beside its target, from its shape alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+LOOKED_UP = ("embed_tokens.weight",)  # one row of it is read a token
+
+
+@dataclass(frozen=True)
+class HeadCost:
+    """Of one draft token, where memory bandwidth or arithmetic is all that counts.
+
+    Args:
+        parameters: read by one pass of the head.
+        tokens: drafted by one pass: 1, or one a Medusa head.
+        by_bytes: c, over the bytes of a target run.
+        by_flops: c, over the operations of a target run of one row.
+    """
+
+    parameters: int
+    tokens: int
+    by_bytes: float
+    by_flops: float
+
+
+def head_cost(head: nn.Module, target: nn.Module) -> HeadCost:
+    """The cost of a head beside its target, both in the same precision.
+
+    Args:
+        head: EAGLE-3 or Medusa.
+        target: the transformers model; a tied embedding counts once, as it is read once.
+    """
+    numbers = {n: p.numel() for n, p in head.named_parameters() if n not in LOOKED_UP}
+    whole = sum(parameter.numel() for parameter in target.parameters())
+    config: Any = head.config
+    tokens = int(getattr(config, "num_heads", 1))
+    read = sum(numbers.values())
+    # A vocabulary matrix that heads share is read once, and multiplied with once a token.
+    shared = numbers.get("lm_head.weight", 0)
+    worked = (read - shared) / tokens + shared
+    return HeadCost(read, tokens, read / tokens / whole, worked / whole)
