@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairdraft.errors import CheckpointError, ConfigError
 from fairdraft.kv import KVStorage, LayerShape
-from fairdraft.models import FlatBatch, ModelRunner, PagedAttention, kernel_fits, product, speed_up
-from fairdraft.models.heads import load_eagle3, read_head_file
+from fairdraft.models import FlatBatch, PagedAttention, kernel_fits, product, speed_up
+from fairdraft.models.heads import load_eagle3
 from fairdraft.proposers.base import Needs, Rows
 from fairdraft.proposers.drafters import Span, flat_batch
-from fairdraft.proposers.stepwise import StepwiseProposer, Underway
+from fairdraft.proposers.heads import HeadProposer
+from fairdraft.proposers.stepwise import Underway
 from fairdraft.request import Request
 
 
@@ -33,53 +33,21 @@ class _State:
     outputs: list[tuple[Tensor, Tensor]]
 
 
-class Eagle3Proposer(StepwiseProposer):
+class Eagle3Proposer(HeadProposer):
     """Drafts with an EAGLE-3 head. Each step's hidden states come from the verification run.
 
     A row of the head stands for a position t: it reads the target's hidden states there and the
-    token at t + 1. Its KV lies in the slot of t, in blocks of the target's numbers.
-
-    Args:
-        num_speculative_tokens: draft length k; of a tree, its nodes.
-        model: hub id or folder of the head, in the "speculators" format or raw.
-        draft_sample_method, draft_confidence_threshold, draft_tree_top_k, draft_tree_depth: as in
-            `StepwiseProposer`.
-
-    Raises:
-        ConfigError: a value out of range.
-        CheckpointError: the file cannot be read, or does not fit the target.
+    token at t + 1. Its KV lies in the slot of t, in blocks of the target's numbers. Files are in
+    the "speculators" format or raw; arguments as in `HeadProposer`.
     """
 
-    def __init__(
-        self,
-        num_speculative_tokens: int,
-        model: str,
-        draft_sample_method: str = "greedy",
-        draft_confidence_threshold: float = 0.0,
-        draft_tree_top_k: int = 1,
-        draft_tree_depth: int | None = None,
-    ) -> None:
-        super().__init__(
-            num_speculative_tokens,
-            draft_sample_method,
-            draft_confidence_threshold,
-            draft_tree_top_k,
-            draft_tree_depth,
-        )
-        self.file = read_head_file(model)
-        if self.file.kind != "eagle3":
-            raise CheckpointError(
-                f"{model!r} is a file for method {self.file.kind!r}, not 'eagle3': name that method"
-            )
-        self._states: dict[str, _State] = {}
-        self._storage: KVStorage | None = None
+    kind = "eagle3"
 
     def bind(self, target: Any) -> None:
-        """Load the head in the target's precision; borrow its embedding."""
-        if not isinstance(target, ModelRunner):
-            raise ConfigError("eagle3 needs a target with hidden states")
-        self.target = target
-        self.vocab_size = target.vocab_size
+        """Load the head; borrow the target's embedding."""
+        super().bind(target)
+        self._states: dict[str, _State] = {}
+        self._storage: KVStorage | None = None
         self.head = load_eagle3(self.file, target.model)
         own = self.head.embed_tokens
         embedding = target.model.get_input_embeddings() if own is None else own

@@ -9,59 +9,32 @@ import torch
 from torch import Tensor, nn
 
 from fairdraft.config import require
-from fairdraft.errors import CheckpointError, ConfigError
-from fairdraft.models import ModelRunner, kernel_fits, product, speed_up
-from fairdraft.models.heads import load_medusa, read_head_file
+from fairdraft.models import kernel_fits, product, speed_up
+from fairdraft.models.heads import load_medusa
 from fairdraft.proposers.base import Needs, Rows
-from fairdraft.proposers.stepwise import StepwiseProposer, Underway
+from fairdraft.proposers.heads import HeadProposer
+from fairdraft.proposers.stepwise import Underway
 
 
-class MedusaProposer(StepwiseProposer):
+class MedusaProposer(HeadProposer):
     """Drafts with Medusa heads: no KV, one pass for all tokens of a draft.
 
     The heads do not see each other's tokens. A tree (`draft_tree_top_k` above 1) takes the
-    likeliest products of theirs, anew for each draft.
-
-    Args:
-        num_speculative_tokens: draft length k, at most one a head; of a tree, its nodes.
-        model: hub id or folder of the heads, as vLLM or the original project writes them.
-        draft_sample_method, draft_confidence_threshold, draft_tree_top_k, draft_tree_depth: as in
-            `StepwiseProposer`; a tree has a level a head at most.
-
-    Raises:
-        ConfigError: a value out of range, or more tokens than heads.
-        CheckpointError: the file cannot be read, or does not fit the target.
+    likeliest products of theirs, anew for each draft; it has a level a head at most, and a chain a
+    token a head. Files are vLLM's or the original project's; arguments as in `HeadProposer`.
     """
 
-    def __init__(
-        self,
-        num_speculative_tokens: int,
-        model: str,
-        draft_sample_method: str = "greedy",
-        draft_confidence_threshold: float = 0.0,
-        draft_tree_top_k: int = 1,
-        draft_tree_depth: int | None = None,
-    ) -> None:
-        super().__init__(
-            num_speculative_tokens,
-            draft_sample_method,
-            draft_confidence_threshold,
-            draft_tree_top_k,
-            draft_tree_depth,
-        )
-        self.file = read_head_file(model)
-        if self.file.kind != "medusa":
-            raise CheckpointError(
-                f"{model!r} is a file for method {self.file.kind!r}, not 'medusa': name that method"
-            )
-        self._hidden: dict[str, Tensor] = {}
-        self._logits: dict[str, list[Tensor]] = {}
+    kind = "medusa"
 
     def bind(self, target: Any) -> None:
-        """Load the heads in the target's precision."""
-        if not isinstance(target, ModelRunner):
-            raise ConfigError("medusa needs a target with hidden states")
-        self.vocab_size = target.vocab_size
+        """Load the heads.
+
+        Raises:
+            ConfigError: more tokens are asked for than there are heads.
+        """
+        super().bind(target)
+        self._hidden: dict[str, Tensor] = {}
+        self._logits: dict[str, list[Tensor]] = {}
         self.head = load_medusa(self.file, target.model)
         config = self.head.config
         tokens = self.depth if self.drafts_trees else self.num_speculative_tokens
