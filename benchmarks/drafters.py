@@ -18,8 +18,6 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from scipy.stats import binomtest
-
 from benchmarks.common import shallow_checkpoint, write_result
 from benchmarks.workloads import TURNS, agent_replay
 from fairdraft import LLM, SamplingParams
@@ -58,16 +56,6 @@ METHODS: dict[str, dict[str, Any] | None] = {
 }
 
 
-def intervals(counters: SpecCounters) -> list[list[float]]:
-    """Per position: acceptance, and its 95% interval (Wilson)."""
-    rows = []
-    for i, drafted in enumerate(counters.drafted_per_pos):
-        accepted = (counters.accepted_per_pos + [0] * (i + 1))[i]
-        low, high = binomtest(accepted, drafted).proportion_ci(method="wilson")
-        rows.append([accepted / drafted, float(low), float(high)])
-    return rows
-
-
 def measure(
     engines: dict[str, LLM], prompts: list[list[int]], streams: int, num_tokens: int
 ) -> list[dict[str, Any]]:
@@ -96,7 +84,7 @@ def measure(
                 "streams": streams,
                 "tokens_per_second": num_tokens * len(prompts) / sum(seconds[name]),
                 "speedup": median(ratios),
-                "acceptance_per_pos": intervals(count),
+                "acceptance_per_pos": count.acceptance_intervals_per_pos,
                 "mean_acceptance_length": count.mean_acceptance_length,
                 "tokens_per_step": count.tokens_per_step,
                 "draft_us_per_token": 1e6

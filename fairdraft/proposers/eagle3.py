@@ -54,8 +54,7 @@ class Eagle3Proposer(HeadProposer):
         self.embedding: Tensor = embedding.weight.data
         if target.device.type == "cpu":
             speed_up(self.head)
-        same = self.head.config.draft_vocab_size == target.vocab_size
-        self.target_ids = None if same and not self.head.d2t.any() else self.head.target_ids
+        self.target_ids = self.head.target_ids
         self.needs = Needs(self.head.config.layer_ids, self.most_run, next_token=True)
 
     def start(self, request: Request) -> None:

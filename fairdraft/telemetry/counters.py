@@ -106,6 +106,18 @@ class SpecCounters:
         return [a / d for a, d in zip(accepted, self.drafted_per_pos, strict=False)]
 
     @property
+    def acceptance_intervals_per_pos(self) -> list[tuple[float, float, float]]:
+        """Per position the rate, and its 95% interval (Wilson's for a binomial share)."""
+        from scipy.stats import binomtest
+
+        rows = []
+        accepted = self.accepted_per_pos + [0] * len(self.drafted_per_pos)
+        for drafted, stood in zip(self.drafted_per_pos, accepted, strict=False):
+            interval = binomtest(stood, drafted).proportion_ci(method="wilson")
+            rows.append((stood / drafted, float(interval.low), float(interval.high)))
+        return rows
+
+    @property
     def alpha(self) -> float:
         """Censored estimate of one token's acceptance rate: accepted / (accepted + rejections).
 

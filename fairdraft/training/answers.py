@@ -13,6 +13,7 @@ from rich.progress import Progress
 from fairdraft.config import SamplingParams
 from fairdraft.errors import TrainingError
 from fairdraft.llm import LLM
+from fairdraft.training.storage import writing
 
 TEMPERATURES = (0.0, 0.8)  # in turns: texts as they are written greedily, and other ones
 SELF_TEMPERATURES = (1.0,)
@@ -120,7 +121,7 @@ def read_answers(path: Path) -> Iterator[Text]:
 
 def _append(path: Path, texts: Sequence[Text]) -> None:
     lines = [json.dumps({"prompt": text.prompt, "answer": text.answer}) + "\n" for text in texts]
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = path.read_bytes() if path.exists() else b""
         if not kept.endswith(b"\n"):  # killed while writing: the torn line goes
@@ -128,8 +129,3 @@ def _append(path: Path, texts: Sequence[Text]) -> None:
             os.truncate(path, kept.rfind(b"\n") + 1)
         with path.open("a", encoding="utf-8") as file:
             file.writelines(lines)
-    except OSError as error:
-        raise TrainingError(
-            f"{str(path)!r} cannot be written ({error.strerror}): make room, or point --out to "
-            "another disk, and run the same command again; it goes on from what was kept"
-        ) from error

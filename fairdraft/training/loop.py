@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from fairdraft.config import require_int, require_number
 from fairdraft.errors import TrainingError
 from fairdraft.training.batches import Losses
 from fairdraft.training.states import Sample, read_samples
-from fairdraft.training.storage import write_whole
+from fairdraft.training.storage import write_whole, writing
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
@@ -116,10 +116,10 @@ def train(
     log = _kept_log(folder / LOG, first)
     with Progress(transient=True) as progress, (folder / LOG).open("a", encoding="utf-8") as file:
         task = progress.add_task("training", total=len(plan), completed=first)
-        for step, chosen in _numbered(plan, first):
+        for step in range(first, len(plan)):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(step, len(plan))
-            losses = loss([samples[i] for i in chosen])
+            losses = loss([samples[i] for i in plan[step]])
             if not torch.isfinite(losses.total):
                 raise TrainingError(
                     f"the loss of step {step} is {float(losses.total.detach())}: lower the "
@@ -138,9 +138,10 @@ def train(
             if last or (step + 1) % schedule.measure_every == 0:
                 entry["measured"] = measure()
             log.append(entry)
-            file.write(json.dumps(entry) + "\n")
-            if last or (step + 1) % schedule.save_every == 0:
+            with writing(folder / LOG):
+                file.write(json.dumps(entry) + "\n")
                 file.flush()
+            if last or (step + 1) % schedule.save_every == 0:
                 _save(head, optimizer, identity, step + 1, folder)
             progress.update(
                 task,
@@ -149,10 +150,6 @@ def train(
                 f"agreement {losses.agreement[0]:.0%}",
             )
     return log
-
-
-def _numbered(plan: Sequence[list[int]], first: int) -> Iterator[tuple[int, list[int]]]:
-    return ((step, plan[step]) for step in range(first, len(plan)))
 
 
 def _save(

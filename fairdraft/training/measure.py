@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scipy.stats import binomtest
-
 from fairdraft.config import EngineConfig, SamplingParams
 from fairdraft.engine.engine import Engine
 from fairdraft.models import ModelRunner
@@ -28,25 +26,12 @@ class Measured:
     times: StepTimes
 
     @property
-    def per_position(self) -> list[tuple[float, float, float]]:
-        """Per position the share that stood, and its 95% interval (Wilson)."""
-        rows = []
-        for drafted, accepted in zip(
-            self.counters.drafted_per_pos,
-            self.counters.accepted_per_pos + [0] * len(self.counters.drafted_per_pos),
-            strict=False,
-        ):
-            interval = binomtest(accepted, drafted).proportion_ci(method="wilson")
-            rows.append((accepted / drafted, float(interval.low), float(interval.high)))
-        return rows
-
-    @property
     def record(self) -> dict[str, Any]:
         """For a log."""
         return {
             "mean_acceptance_length": self.counters.mean_acceptance_length,
             "alpha": self.counters.alpha,
-            "per_position": self.per_position,
+            "per_position": self.counters.acceptance_intervals_per_pos,
             "counters": asdict(self.counters),
             "times": asdict(self.times),
         }

@@ -21,7 +21,7 @@ from fairdraft.training.card import write_card
 from fairdraft.training.loop import Schedule, train
 from fairdraft.training.measure import measure
 from fairdraft.training.states import Sample, write_states
-from fairdraft.training.storage import write_whole
+from fairdraft.training.storage import write_whole, writing
 from fairdraft.training.students import Student
 
 HEAD = "head"
@@ -115,10 +115,11 @@ def run(recipe: Recipe, student_of: Callable[[Any], Student]) -> list[dict[str, 
     named = ", ".join(shard.stem for shard in shards)
     made_of = f"{student.description}, {recipe.draft_vocab_size} draft tokens, {named}"
     log = train(student.head, shards, loss, recipe.schedule, recipe.out, accepted, made_of)
-    student.save(recipe.out / HEAD)
     learnt = {"texts": len(texts), "tokens": sum(len(text.token_ids) for text in texts)}
     cost = head_cost(student.head, runner.model)
-    write_card(recipe.out / HEAD, student.description, learnt, log, cost.by_bytes)
+    with writing(recipe.out / HEAD):
+        student.save(recipe.out / HEAD)
+        write_card(recipe.out / HEAD, student.description, learnt, log, cost.by_bytes)
     return log
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -23,15 +24,32 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         TrainingError: it cannot be written; nothing has changed.
     """
     scratch = path.with_name(f".{path.name}.partial")
+    with writing(path, RuntimeError):  # as torch.save tells of a full disk
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(scratch)
+            with scratch.open("rb") as file:
+                os.fsync(file.fileno())
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path, *also: type[Exception]) -> Iterator[None]:
+    """Say what to do where a file or folder cannot be written.
+
+    Args:
+        path: what is written.
+        also: errors that mean so too, besides OSError and safetensors' own.
+
+    Raises:
+        TrainingError: it cannot.
+    """
+    kinds: tuple[type[Exception], ...] = (OSError, SafetensorError, *also)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(scratch)
-        with scratch.open("rb") as file:
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        # torch and safetensors wrap a full disk into errors of their own.
-        scratch.unlink(missing_ok=True)
+        yield
+    except kinds as error:
         full = getattr(error, "errno", None) == errno.ENOSPC or _is_full(path.parent)
         reason = "the disk is full" if full else str(error).strip().splitlines()[0]
         raise TrainingError(

@@ -29,7 +29,7 @@ from fairdraft.proposers.eagle3 import Eagle3Proposer
 from fairdraft.proposers.stepwise import Underway
 from fairdraft.testing import check_proposer
 from tests.conftest import tiny_tokenizer
-from tests.models.heads.conftest import tiny_head, write_head
+from tests.models.heads.conftest import write_head
 from tests.models.heads.echo import echo_target, follows
 from tests.models.heads.plain import eagle3_logits
 
@@ -151,7 +151,7 @@ def test_it_passes_the_suite(options: dict[str, Any], tiny: Tiny, write_head: Wr
 
 
 def perfect_head(model: LlamaForCausalLM) -> Eagle3Head:
-    """Keeps "which token is this" in its state, one further each row."""
+    """Keeps "which token is this" in its state, one further each row; knows words in odd order."""
     size, d = model.config.vocab_size, 64
     head = Eagle3Head(Eagle3Config(layer_config(model.config), (1, 2, 3), size))
     with torch.no_grad():
@@ -165,7 +165,9 @@ def perfect_head(model: LlamaForCausalLM) -> Eagle3Head:
         step = torch.zeros(d, d)
         step[:size, :size] = follows(size) - torch.eye(size)
         mlp.down_proj.weight.copy_(step / (torch.nn.functional.silu(normed) * normed))
-        head.lm_head.weight.copy_(follows(size) @ torch.eye(size, d))
+        order = torch.randperm(size, generator=torch.Generator().manual_seed(2))
+        head.d2t.copy_(order - torch.arange(size))
+        head.lm_head.weight.copy_((follows(size) @ torch.eye(size, d))[order])
     return head
 
 
@@ -262,15 +264,11 @@ def test_a_fault_is_caught(
         run(tiny, write_head())
 
 
-def test_draft_ids_are_offsets(tiny: Tiny, write_head: Write) -> None:
-    """Read as target ids, d2t would name other tokens; what is drafted is i + d2t[i]."""
-    proposer = Eagle3Proposer(2, str(write_head()))
-    proposer.bind(target(tiny))
-    d2t = tiny_head().d2t
-    assert proposer.target_ids is not None
-    assert proposer.target_ids.tolist() == [i + int(d) for i, d in enumerate(d2t)]
-    assert proposer.target_ids.tolist() != d2t.tolist()
-    assert proposer.target_ids.tolist() == sorted(set(proposer.target_ids.tolist()))
+def test_d2t_read_as_target_ids_is_caught(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A perfect head then drafts other tokens, or the file is refused for naming one twice."""
+    monkeypatch.setattr(Eagle3Head, "target_ids", property(lambda self: self.d2t % len(self.d2t)))
+    with pytest.raises((AssertionError, CheckpointError)):
+        test_a_perfect_head_is_always_accepted(4, tmp_path)
 
 
 # --- refusals

@@ -136,3 +136,18 @@ def test_times_add_up() -> None:
 
 def test_no_time_no_overhead() -> None:
     assert StepTimes().overhead == 0
+
+
+def test_intervals_hold_the_rate_and_narrow_with_evidence() -> None:
+    few, many = SpecCounters(), SpecCounters()
+    for counters, rounds in ((few, 10), (many, 1_000)):
+        for i in range(rounds):
+            counters.record(drafted=2, accepted=i % 2, emitted=1 + i % 2)
+    for counters in (few, many):
+        first, second = counters.acceptance_intervals_per_pos
+        assert first[0] == pytest.approx(0.5)
+        assert first[1] < 0.5 < first[2]
+        assert second[0] == second[1] == 0 < second[2]
+    (_, low, high), (_, lower, higher) = (c.acceptance_intervals_per_pos[0] for c in (many, few))
+    assert high - low < (higher - lower) / 5
+    assert (lower, higher) == pytest.approx((0.2366, 0.7634), abs=1e-4)  # 5 of 10, any table
