@@ -84,6 +84,17 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def write_tiny(folder: Path, kind: str, seed: int = 3, **changes: Any) -> Path:
+    """A tiny random checkpoint with its tokenizer; `changes` go to its config."""
+    config = CONFIGS[kind]()
+    for name, value in changes.items():
+        setattr(config, name, value)
+    torch.manual_seed(seed)
+    Auto.from_config(config).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Folder of a tiny random checkpoint by model type, float32, written once a session."""
@@ -91,11 +102,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def write(kind: str) -> Path:
         if kind not in written:
-            folder = tmp_path_factory.mktemp(kind)
-            torch.manual_seed(3)
-            Auto.from_config(CONFIGS[kind]()).save_pretrained(folder)
-            tiny_tokenizer().save_pretrained(folder)
-            written[kind] = folder
+            written[kind] = write_tiny(tmp_path_factory.mktemp(kind), kind)
         return written[kind]
 
     return write

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from transformers import AutoModelForCausalLM as Auto
 
 from fairdraft.cli.main import main
-from tests.conftest import CONFIGS, tiny_tokenizer
+from tests.conftest import write_tiny
 from tests.models.heads.conftest import write_head
 
 __all__ = ["write_head"]
@@ -18,9 +17,7 @@ __all__ = ["write_head"]
 @pytest.fixture
 def llama(tmp_path: Path) -> str:
     """The target that the heads are made for."""
-    Auto.from_config(CONFIGS["llama"]()).save_pretrained(tmp_path)
-    tiny_tokenizer().save_pretrained(tmp_path)
-    return str(tmp_path)
+    return str(write_tiny(tmp_path, "llama"))
 
 
 def say(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:

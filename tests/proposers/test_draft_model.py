@@ -22,7 +22,7 @@ from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
 from fairdraft.testing import check_proposer
 from fairdraft.testing.laws import last_logits
-from tests.conftest import CONFIGS, tiny_tokenizer
+from tests.conftest import tiny_tokenizer, write_tiny
 
 Tiny = Callable[[str], Path]
 PARAMS = SamplingParams(temperature=0.7, max_tokens=14, ignore_eos=True)
@@ -34,13 +34,7 @@ PROMPTS = [tuple((7 * i + j * j) % 256 for j in range(4 + 6 * i)) for i in range
 def smaller(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A two-layer Llama with the tiny target's tokenizer."""
     folder = tmp_path_factory.mktemp("smaller")
-    config = CONFIGS["llama"]()
-    config.num_hidden_layers = 2
-    config.layer_types = None
-    torch.manual_seed(7)
-    Auto.from_config(config).save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-    return folder
+    return write_tiny(folder, "llama", 7, num_hidden_layers=2, layer_types=None)
 
 
 def target(tiny: Tiny, kind: str = "llama") -> ModelRunner:

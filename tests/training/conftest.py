@@ -5,19 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import AutoModelForCausalLM as Auto
 
-from tests.conftest import CONFIGS, tiny_tokenizer
+from tests.conftest import write_tiny
 
 
 @pytest.fixture(scope="session")
 def six_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("six-layers")
-    config = CONFIGS["llama"]()
-    config.num_hidden_layers = 6
-    config.layer_types = None
-    torch.manual_seed(5)
-    Auto.from_config(config).save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-    return folder
+    return write_tiny(folder, "llama", 5, num_hidden_layers=6, layer_types=None)
