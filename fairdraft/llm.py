@@ -56,7 +56,9 @@ class LLM:
         checkpoint = load_checkpoint(model, self.config.dtype, self.config.device)
         self.tokenizer = checkpoint.tokenizer
         self._trace = StepTrace(trace) if trace is not None else None
-        self.runner = ModelRunner(checkpoint.model, self.config.batch_invariant, self.tokenizer)
+        self.runner = ModelRunner(
+            checkpoint.model, self.config.batch_invariant, self.tokenizer, model
+        )
         self.engine = Engine(
             self.config,
             self.runner,

@@ -12,6 +12,7 @@ from fairdraft.cli.datasets import load_prompts
 from fairdraft.cli.options import Model
 
 if TYPE_CHECKING:
+    from fairdraft.llm import LLM
     from fairdraft.training.run import Recipe
 
 app = typer.Typer(no_args_is_help=True, help="Train a drafter for a model, on its own answers.")
@@ -23,6 +24,12 @@ Data = Annotated[
 Limit = Annotated[int | None, typer.Option(help="Prompts taken of each file.")]
 SelfWritten = Annotated[int, typer.Option(help="Questions besides that the target asks itself.")]
 Out = Annotated[Path, typer.Option(help="Folder for answers, states, checkpoint and head.")]
+Texts = Annotated[
+    Path | None, typer.Option(help="Folder for the answers, for several drafters to learn from.")
+]
+Intermediate = Annotated[
+    int | None, typer.Option(help="Neurons of the drafter's MLPs; the target's number by default.")
+]
 HeldOut = Annotated[
     list[str] | None, typer.Option(help="Datasets or files to measure acceptance on, 8 of each.")
 ]
@@ -43,6 +50,7 @@ MeasureEvery = Annotated[int, typer.Option(help="Steps between measurements by r
 def eagle3(
     data: Data = None,
     out: Out = Path("eagle3"),
+    texts: Texts = None,
     target: Model = "demo",
     limit: Limit = None,
     self_written: SelfWritten = 0,
@@ -50,9 +58,7 @@ def eagle3(
     max_tokens: MaxTokens = 256,
     streams: Streams = 16,
     draft_vocab_size: Vocabulary = 4096,
-    intermediate_size: Annotated[
-        int | None, typer.Option(help="Of the head's MLP; the target's by default.")
-    ] = None,
+    intermediate_size: Intermediate = None,
     passes: Annotated[int, typer.Option(help="Draft tokens to unroll.")] = 5,
     epochs: Epochs = 4,
     batch_tokens: BatchTokens = 4096,
@@ -66,14 +72,15 @@ def eagle3(
     from fairdraft.training.students import Eagle3Student
 
     recipe = _recipe(locals())
-    layer = {} if intermediate_size is None else {"intermediate_size": intermediate_size}
-    _report(run(recipe, lambda model: Eagle3Student(model, target, passes, **layer)), out)
+    layer = _shape(intermediate_size)
+    _report(run(recipe, lambda llm: Eagle3Student(llm.runner.model, target, passes, **layer)), out)
 
 
 @app.command()
 def medusa(
     data: Data = None,
     out: Out = Path("medusa"),
+    texts: Texts = None,
     target: Model = "demo",
     limit: Limit = None,
     self_written: SelfWritten = 0,
@@ -94,7 +101,87 @@ def medusa(
     from fairdraft.training.students import MedusaStudent
 
     recipe = _recipe(locals())
-    _report(run(recipe, lambda model: MedusaStudent(model, target, num_heads)), out)
+    _report(run(recipe, lambda llm: MedusaStudent(llm.runner.model, target, num_heads)), out)
+
+
+@app.command()
+def dflash(
+    data: Data = None,
+    out: Out = Path("dflash"),
+    texts: Texts = None,
+    target: Model = "demo",
+    limit: Limit = None,
+    self_written: SelfWritten = 0,
+    held_out: HeldOut = None,
+    max_tokens: MaxTokens = 256,
+    streams: Streams = 16,
+    draft_vocab_size: Vocabulary = 4096,
+    intermediate_size: Intermediate = None,
+    num_layers: Annotated[int, typer.Option(help="Layers of the drafter.")] = 2,
+    num_states: Annotated[int, typer.Option(help="Layers of the target that it reads.")] = 5,
+    block_size: Annotated[int, typer.Option(help="The newest token, and masks behind it.")] = 8,
+    mask_token_id: Annotated[
+        int | None, typer.Option(help="Stands for a mask; a token without use by default.")
+    ] = None,
+    epochs: Epochs = 4,
+    batch_tokens: BatchTokens = 4096,
+    learning_rate: Rate = 1e-3,
+    num_speculative_tokens: DraftLength = 4,
+    save_every: SaveEvery = 50,
+    measure_every: MeasureEvery = 500,
+) -> None:
+    """Train a DFlash drafter. Run the same command again and it goes on where it stopped."""
+    from fairdraft.training.run import run
+    from fairdraft.training.students import DFlashStudent, unused_token
+
+    recipe = _recipe(locals())
+    layer = _shape(intermediate_size)
+
+    def student(llm: LLM) -> DFlashStudent:
+        mask = unused_token(llm.tokenizer) if mask_token_id is None else mask_token_id
+        model = llm.runner.model
+        return DFlashStudent(model, target, mask, block_size, num_layers, num_states, **layer)
+
+    _report(run(recipe, student), out)
+
+
+@app.command("draft-model")
+def draft_model(
+    data: Data = None,
+    out: Out = Path("draft-model"),
+    texts: Texts = None,
+    target: Model = "demo",
+    limit: Limit = None,
+    self_written: SelfWritten = 0,
+    held_out: HeldOut = None,
+    max_tokens: MaxTokens = 256,
+    streams: Streams = 16,
+    draft_vocab_size: Vocabulary = 4096,
+    intermediate_size: Intermediate = None,
+    num_layers: Annotated[int, typer.Option(help="Layers of the target that are kept.")] = 2,
+    epochs: Epochs = 4,
+    batch_tokens: BatchTokens = 4096,
+    learning_rate: Rate = 5e-4,
+    num_speculative_tokens: DraftLength = 4,
+    save_every: SaveEvery = 50,
+    measure_every: MeasureEvery = 500,
+) -> None:
+    """Cut a draft model out of the target, and distil it. Run the same command again and it goes
+    on where it stopped."""
+    from fairdraft.training.run import run
+    from fairdraft.training.students import DraftModelStudent
+
+    recipe = _recipe(locals())
+
+    def student(llm: LLM) -> DraftModelStudent:
+        return DraftModelStudent(llm.runner.model, target, num_layers, intermediate_size)
+
+    _report(run(recipe, student), out)
+
+
+def _shape(intermediate_size: int | None) -> dict[str, int]:
+    """What a head's layers have otherwise than the target's."""
+    return {} if intermediate_size is None else {"intermediate_size": intermediate_size}
 
 
 def _recipe(options: dict[str, Any]) -> Recipe:
@@ -103,7 +190,7 @@ def _recipe(options: dict[str, Any]) -> Recipe:
     from fairdraft.training.run import Recipe
 
     schedule = ("epochs", "batch_tokens", "learning_rate", "save_every", "measure_every")
-    kept = ("target", "out", "self_written", "max_tokens", "streams", "draft_vocab_size")
+    kept = ("target", "out", "texts", "self_written", "max_tokens", "streams", "draft_vocab_size")
     files, held_out = options["data"] or (), options["held_out"] or ("gsm8k",)
     return Recipe(
         prompts=[text for name in files for text in load_prompts(name, options["limit"])],

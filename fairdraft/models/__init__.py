@@ -5,7 +5,7 @@ from fairdraft.models.batch import FlatBatch, RunOutput, ancestor_mask
 from fairdraft.models.checkpoints import load_checkpoint
 from fairdraft.models.early_exit import EarlyExit
 from fairdraft.models.linear import kernel_fits, product, speed_up
-from fairdraft.models.runner import ModelRunner, Runner
+from fairdraft.models.runner import ModelRunner, Runner, final_norm
 
 __all__ = [
     "EarlyExit",
@@ -15,6 +15,7 @@ __all__ = [
     "RunOutput",
     "Runner",
     "ancestor_mask",
+    "final_norm",
     "kernel_fits",
     "load_checkpoint",
     "product",

@@ -66,16 +66,20 @@ class ModelRunner:
         batch_invariant: run every row count through the same kernels, so that a row's result does
             not depend on how many rows run beside it, and check that it does not.
         tokenizer: the model's, for draft models to be compared with.
+        name: of the model as the user gave it, for drafters that belong to it.
 
     Raises:
         CheckpointError: the model needs what is not supported, or cannot be made batch-invariant;
             the message names it and says why.
     """
 
-    def __init__(self, model: Any, batch_invariant: bool = False, tokenizer: Any = None) -> None:
+    def __init__(
+        self, model: Any, batch_invariant: bool = False, tokenizer: Any = None, name: str = ""
+    ) -> None:
         refuse_unsupported(model)
         self.model = model.eval()
         self.tokenizer = tokenizer
+        self.name = name
         self.model.set_attn_implementation(ATTENTION_NAME)
         config = model.config.get_text_config()
         self.vocab_size = int(config.vocab_size)
@@ -179,9 +183,14 @@ class ModelRunner:
 
         if layer < final:
             return blocks[layer].register_forward_hook(keep)
-        norms = [m for m in self.model.base_model.children() if not isinstance(m, nn.ModuleList)]
-        final_norm = next(m for m in reversed(norms) if "norm" in type(m).__name__.lower())
-        return final_norm.register_forward_hook(keep)
+        return final_norm(self.model).register_forward_hook(keep)
+
+
+def final_norm(model: Any) -> nn.Module:
+    """The norm between a transformers model's last layer and its head."""
+    parts = [m for m in model.base_model.children() if not isinstance(m, nn.ModuleList)]
+    norm: nn.Module = next(m for m in reversed(parts) if "norm" in type(m).__name__.lower())
+    return norm
 
 
 def sliding_windows(config: Any) -> Sequence[int | None]:

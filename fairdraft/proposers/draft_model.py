@@ -10,6 +10,7 @@ from torch import Tensor
 from fairdraft.config import require, require_int
 from fairdraft.errors import ConfigError
 from fairdraft.models import ModelRunner
+from fairdraft.models.heads import target_ids
 from fairdraft.proposers.base import Needs, Rows
 from fairdraft.proposers.drafters import (
     Drafter,
@@ -77,7 +78,10 @@ class DraftModelProposer(StepwiseProposer):
         self.vocab_size = target.vocab_size
         self.drafter: Drafter
         if self.name is not None:
-            self.drafter = ModelDrafter(load_drafter(self.name, target), target)
+            runner = load_drafter(self.name, target)
+            self.drafter = ModelDrafter(runner, target)
+            if hasattr(runner.model, "d2t"):
+                self.target_ids = target_ids(runner.model)
             return
         count = len(target.layers)
         layers = self.num_draft_layers or max(3 * count // 4, 1)

@@ -12,6 +12,7 @@ from torch import Tensor
 from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.errors import CheckpointError, ConfigError
 from fairdraft.models import EarlyExit, FlatBatch, ModelRunner, ancestor_mask, load_checkpoint
+from fairdraft.models.heads import is_pruned, load_pruned, read_head_file
 from fairdraft.proposers.base import Rows
 from fairdraft.request import Request
 
@@ -208,10 +209,14 @@ def flat_batch(
 def load_drafter(name: str, target: ModelRunner) -> ModelRunner:
     """Load a draft model in the target's precision, on its device.
 
+    A folder that `fairdraft train draft-model` wrote holds layers only; the rest is the target's.
+
     Raises:
         ConfigError: its tokenizer is not the target's.
         CheckpointError: it cannot be loaded.
     """
+    if is_pruned(name):
+        return ModelRunner(load_pruned(read_head_file(name), target.model))
     dtype = str(target.model.dtype).removeprefix("torch.")
     checkpoint = load_checkpoint(name, dtype, str(target.device))
     if target.tokenizer is None:

@@ -71,10 +71,9 @@ def unrolled_loss(
     agreement = []
     for number in range(passes):
         normed, output = head(embeds, hidden, positions, unrolled.attend)
-        logits = head.lm_head(normed).float()
         rows = batch.learnt.clone()
         rows[:, :number] = False
-        loss, agreed = soft_cross_entropy(logits[rows], law[rows])
+        loss, agreed = soft_cross_entropy(head.lm_head(normed[rows]).float(), law[rows])
         total = total + DECAY**number * loss
         agreement.append(agreed)
         hidden = pad(output[:, :-1], (0, 0, 1, 0))

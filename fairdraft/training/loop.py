@@ -80,7 +80,7 @@ def batches(lengths: Sequence[int], schedule: Schedule, epoch: int) -> list[list
 def train(
     head: nn.Module,
     shards: Sequence[Path],
-    loss: Callable[[list[Sample]], Losses],
+    loss: Callable[[list[Sample], int], Losses],
     schedule: Schedule,
     folder: Path,
     measure: Callable[[], dict[str, Any]],
@@ -91,7 +91,7 @@ def train(
     Args:
         head: float32 weights, trained in place.
         shards: samples on disk.
-        loss: of one batch.
+        loss: of one batch; its second argument is the step.
         schedule: how long and how fast.
         folder: for the checkpoint and the log.
         measure: acceptance by real drafting, for the log.
@@ -119,7 +119,7 @@ def train(
         for step in range(first, len(plan)):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(step, len(plan))
-            losses = loss([samples[i] for i in plan[step]])
+            losses = loss([samples[i] for i in plan[step]], step)
             if not torch.isfinite(losses.total):
                 raise TrainingError(
                     f"the loss of step {step} is {float(losses.total.detach())}: lower the "

@@ -36,6 +36,7 @@ class Recipe:
         target: hub id, folder, GGUF file or "demo".
         prompts: texts of user messages.
         out: folder for everything.
+        texts: folder for the target's answers, which heads can share; None takes `out`.
         self_written: questions that the target asks itself, besides.
         held_out: texts of user messages to measure on; never trained on.
         max_tokens: longest answer.
@@ -48,6 +49,7 @@ class Recipe:
     target: str
     prompts: Sequence[str]
     out: Path
+    texts: Path | None = None
     self_written: int = 0
     held_out: Sequence[str] = ()
     max_tokens: int = 256
@@ -56,8 +58,13 @@ class Recipe:
     num_speculative_tokens: int = 4
     schedule: Schedule = field(default_factory=Schedule)
 
+    @property
+    def folder(self) -> Path:
+        """Where the target's answers are."""
+        return self.texts or self.out
 
-def run(recipe: Recipe, student_of: Callable[[Any], Student]) -> list[dict[str, Any]]:
+
+def run(recipe: Recipe, student_of: Callable[[LLM], Student]) -> list[dict[str, Any]]:
     """Train a head; everything that was done before is kept and gone on from.
 
     Args:
@@ -84,7 +91,7 @@ def run(recipe: Recipe, student_of: Callable[[Any], Student]) -> list[dict[str, 
         f"draft_vocab_size is {recipe.draft_vocab_size}, but the target has only "
         f"{runner.vocab_size} tokens: lower it",
     )
-    student = student_of(runner.model)
+    student = student_of(llm)
     held_out = [llm.encode_chat([{"role": "user", "content": t}]) for t in recipe.held_out]
     longest = max(map(len, held_out), default=0) + MEASURED_TOKENS
     require(
@@ -98,9 +105,9 @@ def run(recipe: Recipe, student_of: Callable[[Any], Student]) -> list[dict[str, 
     torch.manual_seed(recipe.schedule.seed)
     student.begin(frequent_tokens(texts, recipe.draft_vocab_size, runner.vocab_size))
 
-    def loss(samples: list[Sample]) -> Losses:
+    def loss(samples: list[Sample], step: int) -> Losses:
         with torch.autocast(runner.device.type, torch.bfloat16):
-            return student.loss(Batch.of(samples, runner.device))
+            return student.loss(Batch.of(samples, runner.device), step)
 
     def accepted() -> dict[str, Any]:
         if not held_out:
@@ -125,11 +132,12 @@ def run(recipe: Recipe, student_of: Callable[[Any], Student]) -> list[dict[str, 
 
 def _claim(recipe: Recipe) -> None:
     """Refuse a folder that holds another target's answers."""
-    path = recipe.out / "target.json"
+    path = recipe.folder / "target.json"
     own = {"target": recipe.target, "max_tokens": recipe.max_tokens}
     if path.exists() and (found := json.loads(path.read_text("utf-8"))) != own:
         raise TrainingError(
-            f"{str(recipe.out)!r} holds answers written with {found}, not {own}: give another --out"
+            f"{str(recipe.folder)!r} holds answers written with {found}, not {own}: give another "
+            "folder"
         )
     write_whole(path, lambda scratch: scratch.write_text(json.dumps(own), "utf-8"))
 
@@ -141,10 +149,10 @@ def answers(llm: LLM, recipe: Recipe, prompts: Sequence[str]) -> list[Text]:
         TrainingError: none is long enough to learn from.
     """
     encoded = [llm.encode_chat([{"role": "user", "content": text}]) for text in prompts]
-    texts = write_answers(llm, encoded, recipe.out / "answers.jsonl", recipe.max_tokens)
+    texts = write_answers(llm, encoded, recipe.folder / "answers.jsonl", recipe.max_tokens)
     if recipe.self_written:
-        asked = self_written_prompts(llm, recipe.self_written, recipe.out / "questions.jsonl")
-        path = recipe.out / "self-written.jsonl"
+        asked = self_written_prompts(llm, recipe.self_written, recipe.folder / "questions.jsonl")
+        path = recipe.folder / "self-written.jsonl"
         texts += write_answers(llm, asked, path, recipe.max_tokens)
     kept = [text for text in texts if len(text.answer) > 2]
     if not kept:

@@ -8,23 +8,51 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import LlamaConfig, Qwen3Config
 
 from fairdraft.config import require
+from fairdraft.models import final_norm
 from fairdraft.models.heads import (
+    DFlashConfig,
+    DFlashHead,
     Eagle3Config,
     Eagle3Head,
     MedusaConfig,
     MedusaHead,
+    layer_config,
+    prune,
+    save_dflash,
     save_eagle3,
     save_medusa,
+    save_pruned,
 )
-from fairdraft.models.heads.eagle3 import default_layer_ids, layer_config
+from fairdraft.models.heads.eagle3 import default_layer_ids
 from fairdraft.proposers import Proposer
+from fairdraft.proposers.dflash import DFlashProposer
+from fairdraft.proposers.draft_model import DraftModelProposer
 from fairdraft.proposers.eagle3 import Eagle3Proposer
 from fairdraft.proposers.medusa import MedusaProposer
 from fairdraft.training.batches import Batch, Losses
+from fairdraft.training.dflash import block_loss
+from fairdraft.training.distillation import distillation_loss
 from fairdraft.training.eagle3 import unrolled_loss
 from fairdraft.training.medusa import medusa_loss
+
+
+def unused_token(tokenizer: Any) -> int:
+    """A special token that texts do not use: the last one that is not for a text's parts."""
+    parts = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
+    special = tokenizer.all_special_ids
+    return int(max((i for i in special if i not in parts), default=max(special)))
+
+
+def _gains(target: Any) -> Tensor:
+    """[d] weights of the target's last norm: its head's rows expect states of that size."""
+    size = target.config.get_text_config().hidden_size
+    with torch.no_grad():
+        ones = torch.ones(1, size, dtype=target.dtype, device=target.device)
+        weights: Tensor = final_norm(target)(ones)[0]
+    return weights
 
 
 class Student(ABC):
@@ -45,8 +73,8 @@ class Student(ABC):
         """Make the head; `known` are the target's ids of the tokens it can draft."""
 
     @abstractmethod
-    def loss(self, batch: Batch) -> Losses:
-        """Of one batch."""
+    def loss(self, batch: Batch, step: int) -> Losses:
+        """Of one batch; `step` seeds what is drawn."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -83,15 +111,16 @@ class Eagle3Student(Student):
     def begin(self, known: Tensor) -> None:
         """Its vocabulary begins as the target's own rows: they only have to be read right."""
         config = self.target.config.get_text_config()
-        layer = layer_config(config, **self.layer)
+        layer = layer_config(LlamaConfig, config, **self.layer)
         shape = Eagle3Config(layer, self.layer_ids, len(known), config.hidden_size)
         self.head = Eagle3Head(shape).to(self.target.device)
+        self.head.norm.weight.data.copy_(_gains(self.target))
         self.head.d2t.copy_(known - torch.arange(len(known)))
         self.embedding = self.target.get_input_embeddings().weight.data
         self.lm_head = self.target.get_output_embeddings().weight.data[known]
         self.head.lm_head.weight.data.copy_(self.lm_head)
 
-    def loss(self, batch: Batch) -> Losses:
+    def loss(self, batch: Batch, step: int) -> Losses:
         """The training-time test."""
         return unrolled_loss(self.head, self.embedding, self.lm_head, batch, self.passes)
 
@@ -131,7 +160,7 @@ class MedusaStudent(Student):
         self.head.lm_head.weight.data.copy_(self.lm_head)
         self.head.lm_head.requires_grad_(False)
 
-    def loss(self, batch: Batch) -> Losses:
+    def loss(self, batch: Batch, step: int) -> Losses:
         """Each head at its own distance."""
         return medusa_loss(self.head, self.lm_head, batch)
 
@@ -142,3 +171,116 @@ class MedusaStudent(Student):
     def proposer(self, k: int, folder: str) -> Proposer:
         """Chains, as long as there are heads."""
         return MedusaProposer(min(k, self.num_heads), folder)
+
+
+class DFlashStudent(Student):
+    """DFlash.
+
+    Args:
+        target: the transformers model.
+        name: of the target, for the files.
+        mask_token_id: the token that stands for a mask.
+        block_size: rows of a block: the newest token, then masks.
+        num_layers: of the drafter.
+        num_states: hidden states of the target that it reads, spread evenly.
+        layer: shape of the drafter where it is not the target's, such as intermediate_size.
+    """
+
+    head: DFlashHead
+
+    def __init__(
+        self,
+        target: Any,
+        name: str,
+        mask_token_id: int,
+        block_size: int,
+        num_layers: int,
+        num_states: int,
+        **layer: Any,
+    ) -> None:
+        depth = target.config.get_text_config().num_hidden_layers
+        require(block_size > 1, f"block_size is {block_size}, but must be at least 2: 8 is usual")
+        require(num_layers > 0, f"num_layers is {num_layers}, but must be at least 1")
+        require(
+            1 < num_states <= depth - 4,
+            f"num_states is {num_states}, but must be from 2 to {depth - 4}, for the target has "
+            f"{depth} layers",
+        )
+        step = (depth - 5) / (num_states - 1)
+        self.layer_ids = tuple(2 + round(i * step) for i in range(num_states))
+        self.target, self.name, self.layer = target, name, layer
+        self.mask_token_id, self.block_size = mask_token_id, block_size
+        self.num_layers = num_layers
+        self.description = (
+            f"dflash for {name}, {num_layers} layers on {self.layer_ids}, blocks of {block_size}, "
+            f"{layer or 'shape of the target'}"
+        )
+
+    def begin(self, known: Tensor) -> None:
+        """Its vocabulary is the target's own rows, and stays that."""
+        config = self.target.config.get_text_config()
+        shape = DFlashConfig(
+            layer_config(Qwen3Config, config, self.num_layers, **self.layer),
+            self.layer_ids,
+            len(known),
+            config.hidden_size,
+            block_size=self.block_size,
+            mask_token_id=self.mask_token_id,
+        )
+        self.head = DFlashHead(shape).to(self.target.device)
+        self.head.norm.weight.data.copy_(_gains(self.target))
+        self.head.d2t.copy_(known - torch.arange(len(known)))
+        self.embedding = self.target.get_input_embeddings().weight.data
+        self.lm_head = self.target.get_output_embeddings().weight.data[known]
+        self.head.lm_head.weight.data.copy_(self.lm_head)
+        self.head.lm_head.requires_grad_(False)
+
+    def loss(self, batch: Batch, step: int) -> Losses:
+        """Blocks at places drawn anew each step."""
+        return block_loss(self.head, self.embedding, self.lm_head, batch, step)
+
+    def save(self, folder: Path) -> None:
+        """In the "speculators" format."""
+        save_dflash(self.head, folder, self.name, list(self.target.config.architectures or ()))
+
+    def proposer(self, k: int, folder: str) -> Proposer:
+        """Chains, as long as blocks are."""
+        return DFlashProposer(min(k, self.block_size - 1), folder)
+
+
+class DraftModelStudent(Student):
+    """A draft model cut out of the target.
+
+    Args:
+        target: the transformers model.
+        name: of the target, for the files.
+        num_layers: layers kept.
+        intermediate_size: neurons of an MLP kept; None keeps all.
+    """
+
+    def __init__(
+        self, target: Any, name: str, num_layers: int, intermediate_size: int | None
+    ) -> None:
+        self.target, self.name, self.num_layers = target, name, num_layers
+        self.intermediate_size = intermediate_size
+        self.description = f"draft model cut from {name}, {num_layers} layers"
+        if intermediate_size:
+            self.description += f", {intermediate_size} neurons"
+
+    def begin(self, known: Tensor) -> None:
+        """Layers as the target's; embedding and vocabulary stay the target's own."""
+        self.head = prune(self.target, self.num_layers, self.intermediate_size, known)
+        self.embedding = self.target.get_input_embeddings()
+        self.lm_head = self.target.get_output_embeddings().weight.data[known]
+
+    def loss(self, batch: Batch, step: int) -> Losses:
+        """Distillation."""
+        return distillation_loss(self.head, self.embedding, self.lm_head, batch)
+
+    def save(self, folder: Path) -> None:
+        """The layers alone."""
+        save_pruned(self.head, folder, self.name)
+
+    def proposer(self, k: int, folder: str) -> Proposer:
+        """Chains."""
+        return DraftModelProposer(k, folder)

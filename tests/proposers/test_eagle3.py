@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM as Auto
-from transformers import LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from fairdraft import LLM, SamplingParams
 from fairdraft.config import EngineConfig
@@ -22,8 +22,7 @@ from fairdraft.engine.engine import Engine
 from fairdraft.errors import CheckpointError
 from fairdraft.kv import KVManager
 from fairdraft.models import ModelRunner
-from fairdraft.models.heads import Eagle3Config, Eagle3Head, save_eagle3
-from fairdraft.models.heads.eagle3 import layer_config
+from fairdraft.models.heads import Eagle3Config, Eagle3Head, layer_config, save_eagle3
 from fairdraft.proposers import Rows
 from fairdraft.proposers.eagle3 import Eagle3Proposer
 from fairdraft.proposers.stepwise import Underway
@@ -153,7 +152,7 @@ def test_it_passes_the_suite(options: dict[str, Any], tiny: Tiny, write_head: Wr
 def perfect_head(model: LlamaForCausalLM) -> Eagle3Head:
     """Keeps "which token is this" in its state, one further each row; knows words in odd order."""
     size, d = model.config.vocab_size, 64
-    head = Eagle3Head(Eagle3Config(layer_config(model.config), (1, 2, 3), size))
+    head = Eagle3Head(Eagle3Config(layer_config(LlamaConfig, model.config), (1, 2, 3), size))
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.zero_() if parameter.dim() > 1 else parameter.fill_(1)
@@ -231,7 +230,7 @@ def kv_of_rejected_drafts_kept(patch: pytest.MonkeyPatch) -> None:
     run = Eagle3Proposer._run
 
     def faulty(self: Eagle3Proposer, batch: Any, hidden: Tensor) -> Any:
-        storage = self._kv()
+        storage = self.kv()
         written = self.__dict__.setdefault("written", {})
         kept = {s: storage.keys[0][s].clone() for s in batch.slots.tolist() if s in written}
         found = run(self, batch, hidden)

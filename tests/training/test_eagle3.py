@@ -45,11 +45,12 @@ def test_each_pass_says_what_drafting_would_say(
     batch = Batch.of(samples, torch.device("cpu"))
 
     seen = []
-    head.lm_head.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    head.norm.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     lm_head = model.lm_head.weight[head.target_ids]
     with torch.inference_mode():
         unrolled_loss(head, model.get_input_embeddings().weight, lm_head, batch, passes=4)
-        for number, logits in enumerate(seen):
+        for number, normed in enumerate(seen):
+            logits = normed @ head.lm_head.weight.T
             for t in range(number + 1, len(text) - 1):
                 plain = eagle3_logits(tensors, document, model, text[: t + 2], number + 1)[-1]
                 torch.testing.assert_close(logits[0, t], plain, rtol=1e-4, atol=1e-4)

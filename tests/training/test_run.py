@@ -56,17 +56,27 @@ def test_states_are_those_of_the_target(llm: LLM, tmp_path: Path) -> None:
         torch.testing.assert_close(sample.final, alone[6], rtol=1e-3, atol=1e-3)
 
 
-def test_the_command_trains_a_head_that_drafts(six_layers: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "own"),
+    [
+        ("eagle3", ["--passes", "2"]),
+        ("dflash", ["--num-states", "2", "--num-layers", "1", "--block-size", "4"]),
+        ("draft-model", ["--num-layers", "2", "--intermediate-size", "32"]),
+    ],
+)
+def test_the_command_trains_a_head_that_drafts(
+    method: str, own: list[str], six_layers: Path, tmp_path: Path
+) -> None:
     data = tmp_path / "prompts.jsonl"
     data.write_text("".join(json.dumps({"prompt": f"say {i}"}) + "\n" for i in range(24)))
     out = tmp_path / "out"
     options = ["--target", str(six_layers), "--out", str(out), "--data", str(data)]
     options += ["--held-out", str(data), "--max-tokens", "12", "--draft-vocab-size", "128"]
-    options += ["--epochs", "2", "--batch-tokens", "256", "--passes", "2"]
+    options += ["--epochs", "2", "--batch-tokens", "256", *own, "--texts", str(tmp_path / "texts")]
     with pytest.raises(SystemExit) as caught:
-        main(["train", "eagle3", *options])
+        main(["train", method, *options])
     assert caught.value.code in (0, None)
-    learnt = [text.prompt for text in read_answers(out / "answers.jsonl")]
+    learnt = [text.prompt for text in read_answers(tmp_path / "texts" / "answers.jsonl")]
     assert len(learnt) == 24 - 8  # those held out are not learnt from
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert log[-1]["measured"]["counters"]["num_draft_tokens"]
@@ -74,7 +84,8 @@ def test_the_command_trains_a_head_that_drafts(six_layers: Path, tmp_path: Path)
     assert "Learnt from 16 texts" in card
     assert "| 1 | " in card
     assert (out / "head" / "loss.png").stat().st_size > 1_000
-    speculative = {"method": "eagle3", "model": str(out / "head"), "num_speculative_tokens": 3}
+    speculative = {"method": method.replace("-", "_"), "num_speculative_tokens": 3}
+    speculative["model"] = str(out / "head")
     plain, on = (
         LLM(str(six_layers), dtype="float32", speculative_config=config).generate("hello")
         for config in (None, speculative)

@@ -16,7 +16,7 @@ class HeadCost:
 
     Args:
         parameters: read by one pass of the head.
-        tokens: drafted by one pass: 1, or one a Medusa head.
+        tokens: drafted by one pass: 1, or one a Medusa head, one a mask of a DFlash block.
         by_bytes: c, over the bytes of a target run.
         by_flops: c, over the operations of a target run of one row.
     """
@@ -31,13 +31,13 @@ def head_cost(head: nn.Module, target: nn.Module) -> HeadCost:
     """The cost of a head beside its target, both in the same precision.
 
     Args:
-        head: EAGLE-3 or Medusa.
+        head: any that is trained here.
         target: the transformers model; a tied embedding counts once, as it is read once.
     """
     numbers = {n: p.numel() for n, p in head.named_parameters() if n not in LOOKED_UP}
     whole = sum(parameter.numel() for parameter in target.parameters())
     config: Any = head.config
-    tokens = int(getattr(config, "num_heads", 1))
+    tokens = int(getattr(config, "num_heads", getattr(config, "block_size", 2) - 1))
     read = sum(numbers.values())
     # A vocabulary matrix that heads share is read once, and multiplied with once a token.
     shared = numbers.get("lm_head.weight", 0)

@@ -14,7 +14,18 @@ from transformers import LlamaConfig
 
 from fairdraft.errors import CheckpointError
 from fairdraft.models.heads.eagle3 import Eagle3Config, Eagle3Head, default_layer_ids
-from fairdraft.models.heads.files import HeadFile, fill, refuse_lossy, require_fit, write_head_file
+from fairdraft.models.heads.files import (
+    HeadFile,
+    borrow_vocabulary,
+    fill,
+    layer_document,
+    refuse_lossy,
+    require_fit,
+    require_layers,
+    require_tokens,
+    speculators_document,
+    write_head_file,
+)
 
 
 def load_eagle3(file: HeadFile, target: Any) -> Eagle3Head:
@@ -33,21 +44,12 @@ def load_eagle3(file: HeadFile, target: Any) -> Eagle3Head:
     head = Eagle3Head(config)
     tensors = {_eagle3_name(name): tensor for name, tensor in file.tensors.items()}
     tensors.pop("t2d", None)  # follows from d2t
-    size = target.config.get_text_config().vocab_size
-    if "lm_head.weight" not in tensors and config.draft_vocab_size == size:
-        tensors["lm_head.weight"] = target.get_output_embeddings().weight.data
-    if "d2t" not in tensors and config.draft_vocab_size == size:
-        tensors["d2t"] = torch.zeros(size, dtype=torch.int64)
+    borrow_vocabulary(tensors, config.draft_vocab_size, target)
     fill(head, tensors, file.name)
     head.to(dtype=target.dtype, device=target.device)
     # Rotation works in float32, whatever the weights are in.
     head.rotary = type(head.rotary)(config.layer).to(target.device)
-    ids = head.target_ids
-    if int(ids.min()) < 0 or int(ids.max()) >= size or len(set(ids.tolist())) < len(ids):
-        raise CheckpointError(
-            f"{file.name!r}: d2t leads to tokens {int(ids.min())} … {int(ids.max())}, but the "
-            f"target has {size}, each to be named once: d2t holds target id − draft id"
-        )
+    require_tokens(file, "d2t", head.target_ids, target.config.get_text_config())
     return head.eval().requires_grad_(False)
 
 
@@ -69,21 +71,17 @@ def eagle3_config(file: HeadFile, target: Any) -> Eagle3Config:
     require_fit(file, "hidden size of the target", size, target.hidden_size)
     require_fit(file, "vocabulary", layer.vocab_size, target.vocab_size)
     layer_ids = tuple(ids or default_layer_ids(target.num_hidden_layers))
-    if max(layer_ids) > target.num_hidden_layers:
-        raise CheckpointError(
-            f"{file.name!r} reads hidden state {max(layer_ids)}, but the target has only "
-            f"{target.num_hidden_layers} layers: it was made for another target"
-        )
+    require_layers(file, layer_ids, target)
     return Eagle3Config(
         layer,
         layer_ids,
         int(config.get("draft_vocab_size") or layer.vocab_size),
         size,
-        bool(config.get("norm_before_residual", not raw)),
-        bool(eagle.get("norm_before_fc", config.get("norm_before_fc", False))),
-        bool(config.get("fc_norm", False)),
-        bool(config.get("norm_output", False)),
         "embed_tokens.weight" in map(_eagle3_name, file.tensors),
+        norm_before_residual=bool(config.get("norm_before_residual", not raw)),
+        norm_before_fc=bool(eagle.get("norm_before_fc", config.get("norm_before_fc", False))),
+        fc_norm=bool(config.get("fc_norm", False)),
+        norm_output=bool(config.get("norm_output", False)),
     )
 
 
@@ -101,14 +99,7 @@ def save_eagle3(head: Eagle3Head, folder: Path, target: str, architectures: list
         architectures: the target's.
     """
     config = head.config
-    layer = {key: value for key, value in config.layer.to_dict().items() if value is not None}
-    for key in ("transformers_version", "_name_or_path", "dtype"):
-        layer.pop(key, None)
-    layer["rope_theta"] = config.layer.rope_parameters["rope_theta"]  # where older readers look
-    document = {
-        "architectures": ["Eagle3Speculator"],
-        "speculators_model_type": "eagle3",
-        "speculators_version": "0.9.0",
+    document = speculators_document("eagle3", 3, target, architectures) | {
         "draft_vocab_size": config.draft_vocab_size,
         "target_hidden_size": config.target_hidden_size,
         "eagle_aux_hidden_state_layer_ids": list(config.layer_ids),
@@ -116,21 +107,7 @@ def save_eagle3(head: Eagle3Head, folder: Path, target: str, architectures: list
         "norm_before_fc": config.norm_before_fc,
         "fc_norm": config.fc_norm,
         "norm_output": config.norm_output,
-        "torch_dtype": "bfloat16",
-        "transformer_layer_config": layer,
-        "speculators_config": {
-            "algorithm": "eagle3",
-            "default_proposal_method": "greedy",
-            "proposal_methods": [
-                {
-                    "proposal_type": "greedy",
-                    "speculative_tokens": 3,
-                    "verifier_accept_k": 1,
-                    "accept_tolerance": 0.0,
-                }
-            ],
-            "verifier": {"name_or_path": target, "architectures": architectures},
-        },
+        "transformer_layer_config": layer_document(config.layer),
     }
     known = torch.zeros(config.layer.vocab_size, dtype=torch.bool)
     known[head.target_ids.cpu()] = True

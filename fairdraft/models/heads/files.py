@@ -6,7 +6,7 @@ What each kind of drafter calls its tensors stands beside its network.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fairdraft.errors import CheckpointError
 
+SPECULATORS = {"eagle3": "Eagle3", "dflash": "DFlash"}  # as the format spells them
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt")
 
 
@@ -42,11 +43,16 @@ class HeadFile:
         Raises:
             CheckpointError: neither its config nor its tensors say.
         """
-        if declared := self.config.get("speculators_model_type"):
-            return str(declared)
+        declared = (self.config.get(f"{by}_model_type") for by in ("speculators", "fairdraft"))
+        if name := next(filter(None, declared), None):
+            return str(name)
         architectures = " ".join(self.config.get("architectures") or ())
         if "Eagle3" in architectures or any(n.startswith("midlayer.") for n in self.tensors):
             return "eagle3"
+        if "DFlash" in architectures or "dflash_config" in self.config:
+            return "dflash"
+        if "Eagle" in architectures:
+            return "eagle"
         if "Medusa" in architectures or self.config.get("model_type") == "medusa":
             return "medusa"
         if "medusa_num_heads" in self.config:
@@ -114,6 +120,95 @@ def require_fit(file: HeadFile, what: str, found: int, wanted: int) -> None:
             f"{file.name!r} was made for another target: {what} is {found} in its config.json, "
             f"but {wanted} here"
         )
+
+
+def require_layers(file: HeadFile, layer_ids: Collection[int], target: Any) -> None:
+    """Raise `CheckpointError` unless the target has the layers that a head reads."""
+    if max(layer_ids) > target.num_hidden_layers:
+        raise CheckpointError(
+            f"{file.name!r} reads hidden state {max(layer_ids)}, but the target has only "
+            f"{target.num_hidden_layers} layers: it was made for another target"
+        )
+
+
+def require_tokens(file: HeadFile, name: str, ids: Tensor, target: Any) -> None:
+    """Raise `CheckpointError` unless a head's tokens are the target's, each named once.
+
+    Args:
+        file: the head's.
+        name: of the tensor that names them.
+        ids: [draft vocabulary] int64, the target's ids.
+        target: its transformers configuration.
+    """
+    if (
+        int(ids.min()) < 0
+        or int(ids.max()) >= target.vocab_size
+        or len(set(ids.tolist())) < len(ids)
+    ):
+        raise CheckpointError(
+            f"{file.name!r}: {name} leads to tokens {int(ids.min())} … {int(ids.max())}, but the "
+            f"target has {target.vocab_size}, each to be named once"
+            + (": d2t holds target id − draft id" if name == "d2t" else "")
+        )
+
+
+def borrow_vocabulary(tensors: dict[str, Tensor], draft_vocab_size: int, target: Any) -> None:
+    """Fill in what a file leaves out because it is the target's own: `lm_head`, and a whole map.
+
+    Args:
+        tensors: the file's; d2t names the rows of the target's head that it borrows.
+        draft_vocab_size: by its config.json.
+        target: the transformers model.
+    """
+    whole = target.get_output_embeddings().weight.data
+    if draft_vocab_size == len(whole):
+        tensors.setdefault("d2t", torch.zeros(len(whole), dtype=torch.int64))
+    if "lm_head.weight" not in tensors and "d2t" in tensors:
+        ids = tensors["d2t"] + torch.arange(len(tensors["d2t"]))
+        all_of_it = torch.equal(ids, torch.arange(len(whole)))
+        rows = ids.clamp(0, len(whole) - 1).to(whole.device)
+        tensors["lm_head.weight"] = whole if all_of_it else whole[rows]
+
+
+def layer_document(layer: Any) -> dict[str, Any]:
+    """`transformer_layer_config` of a "speculators" file."""
+    values = {key: value for key, value in layer.to_dict().items() if value is not None}
+    for key in ("transformers_version", "_name_or_path", "dtype"):
+        values.pop(key, None)
+    values["rope_theta"] = layer.rope_parameters["rope_theta"]  # where older readers look
+    return values
+
+
+def speculators_document(
+    kind: str, k: int, target: str, architectures: Sequence[str]
+) -> dict[str, Any]:
+    """What every "speculators" config.json says.
+
+    Args:
+        kind: of head.
+        k: draft length that its readers take by default.
+        target: name or path.
+        architectures: the target's.
+    """
+    return {
+        "architectures": [f"{SPECULATORS[kind]}Speculator"],
+        "speculators_model_type": kind,
+        "speculators_version": "0.9.0",
+        "torch_dtype": "bfloat16",
+        "speculators_config": {
+            "algorithm": kind,
+            "default_proposal_method": "greedy",
+            "proposal_methods": [
+                {
+                    "proposal_type": "greedy",
+                    "speculative_tokens": k,
+                    "verifier_accept_k": 1,
+                    "accept_tolerance": 0.0,
+                }
+            ],
+            "verifier": {"name_or_path": target, "architectures": list(architectures)},
+        },
+    }
 
 
 def fill(head: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:

@@ -15,7 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from fairdraft.errors import CheckpointError
-from fairdraft.models.heads.files import HeadFile, fill, require_fit, write_head_file
+from fairdraft.models.heads.files import (
+    HeadFile,
+    fill,
+    require_fit,
+    require_tokens,
+    write_head_file,
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,11 @@ class MedusaHead(nn.Module):
             )
         self.register_buffer("token_map", torch.arange(words))
 
+    @property
+    def target_ids(self) -> Tensor:
+        """[draft_vocab_size] int64: the target's id of each draft token."""
+        return self.token_map
+
     def reset(self) -> None:
         """Blocks that change nothing: every head begins as the target's own."""
         for parameter in self.blocks.parameters():
@@ -117,11 +128,7 @@ def load_medusa(file: HeadFile, target: Any) -> MedusaHead:
         whole = target.get_output_embeddings().weight.data
         tensors["lm_head.weight"] = whole[tensors["token_map"].to(whole.device)]
     fill(head, tensors, file.name)
-    if int(head.token_map.min()) < 0 or int(head.token_map.max()) >= text.vocab_size:
-        raise CheckpointError(
-            f"{file.name!r}: token_map leads to token {int(head.token_map.max())}, but the target "
-            f"has {text.vocab_size}: it was made for another target"
-        )
+    require_tokens(file, "token_map", head.token_map, text)
     return head.to(dtype=target.dtype, device=target.device).eval().requires_grad_(False)
 
 

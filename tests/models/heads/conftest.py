@@ -9,8 +9,7 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
-from fairdraft.models.heads import Eagle3Config, Eagle3Head, save_eagle3
-from fairdraft.models.heads.eagle3 import layer_config
+from fairdraft.models.heads import Eagle3Config, Eagle3Head, layer_config, save_eagle3
 from tests.conftest import CONFIGS
 
 DRAFT_VOCAB = 96
@@ -20,7 +19,7 @@ def tiny_head(**flags: bool) -> Eagle3Head:
     """A random head that says something else after every text."""
     target: LlamaConfig = CONFIGS["llama"]()
     torch.manual_seed(11)
-    config = Eagle3Config(layer_config(target), (1, 2, 3), DRAFT_VOCAB, **flags)
+    config = Eagle3Config(layer_config(LlamaConfig, target), (1, 2, 3), DRAFT_VOCAB, **flags)
     head = Eagle3Head(config)
     for parameter in head.parameters():
         if parameter.dim() > 1:

@@ -26,17 +26,25 @@ def layer(
 ) -> Tensor:
     """[n, d]: rows at positions 0 … n − 1, each seeing those before it."""
     inner = config["transformer_layer_config"]
-    eps, heads, dim = inner["rms_norm_eps"], inner["num_attention_heads"], inner["head_dim"]
+    eps = inner["rms_norm_eps"]
     get = {name.removeprefix("layers.0."): t.float() for name, t in tensors.items()}
     normed = rms(hidden, get["hidden_norm.weight"], eps)
     residual = normed if config["norm_before_residual"] else hidden
     x = torch.cat([rms(embeds, get["input_layernorm.weight"], eps), normed], -1)
+    return decoder_layer(get, inner, residual, x)
+
+
+def decoder_layer(
+    get: dict[str, Tensor], shape: dict[str, Any], residual: Tensor, x: Tensor
+) -> Tensor:
+    """[n, d]: attention to x, then the MLP, each added to the residual."""
+    eps, heads, dim = shape["rms_norm_eps"], shape["num_attention_heads"], shape["head_dim"]
     n = len(x)
     positions = torch.arange(n)
     q, k, v = (
         (x @ get[f"self_attn.{name}_proj.weight"].T).view(n, -1, dim) for name in ("q", "k", "v")
     )
-    theta = inner["rope_theta"]
+    theta = shape.get("rope_theta") or shape["rope_parameters"]["rope_theta"]
     q, k = rotate(q, positions, theta), rotate(k, positions, theta)
     k, v = (t.repeat_interleave(heads // t.shape[1], 1) for t in (k, v))
     scores = torch.einsum("qhd,khd->hqk", q, k) / dim**0.5
@@ -95,4 +103,68 @@ def medusa_logits(tensors: dict[str, Tensor], target: Any, text: list[int], coun
             x = x + torch.nn.functional.silu(x @ tensors[name].float().T + bias)
             layer += 1
         rows.append(x @ tensors["lm_head.weight"].float().T)
+    return torch.stack(rows)
+
+
+def dflash_logits(
+    tensors: dict[str, Tensor], config: dict[str, Any], target: Any, text: list[int], count: int
+) -> Tensor:
+    """[count, draft vocabulary]: what a block of the text's last token and `count` masks says."""
+    inner = config["transformer_layer_config"]
+    eps, heads, dim = inner["rms_norm_eps"], inner["num_attention_heads"], inner["head_dim"]
+    theta = inner["rope_theta"]
+    get = {name: t.float() for name, t in tensors.items()}
+    ids = torch.tensor([text[:-1]])
+    hidden_states = target(ids, output_hidden_states=True).hidden_states
+    states = [hidden_states[i][0].float() for i in config["aux_hidden_state_layer_ids"]]
+    context = rms(torch.cat(states, -1) @ get["fc.weight"].T, get["hidden_norm.weight"], eps)
+    block = torch.tensor([text[-1], *[config["mask_token_id"]] * count])
+    hidden = target.get_input_embeddings().weight.float()[block]
+    before = torch.arange(len(text) - 1)
+    inside = torch.arange(len(text) - 1, len(text) + count)
+    for i in range(inner["num_hidden_layers"]):
+        own = {
+            name.removeprefix(f"layers.{i}."): t
+            for name, t in get.items()
+            if name.startswith(f"layers.{i}.")
+        }
+
+        def project(x: Tensor, name: str, positions: Tensor, own: dict[str, Tensor]) -> Tensor:
+            y = (x @ own[f"self_attn.{name}_proj.weight"].T).view(len(x), -1, dim)
+            if name == "v":
+                return y
+            return rotate(rms(y, own[f"self_attn.{name}_norm.weight"], eps), positions, theta)
+
+        x = rms(hidden, own["input_layernorm.weight"], eps)
+        q = project(x, "q", inside, own)
+        k, v = (
+            torch.cat([project(context, name, before, own), project(x, name, inside, own)])
+            for name in ("k", "v")
+        )
+        k, v = (t.repeat_interleave(heads // t.shape[1], 1) for t in (k, v))
+        weights = (torch.einsum("qhd,khd->hqk", q, k) / dim**0.5).softmax(-1)
+        read = torch.einsum("hqk,khd->qhd", weights, v).reshape(len(x), -1)
+        hidden = hidden + read @ own["self_attn.o_proj.weight"].T
+        y = rms(hidden, own["post_attention_layernorm.weight"], eps)
+        gate, up = y @ own["mlp.gate_proj.weight"].T, y @ own["mlp.up_proj.weight"].T
+        hidden = hidden + (torch.nn.functional.silu(gate) * up) @ own["mlp.down_proj.weight"].T
+    return rms(hidden[1:], get["norm.weight"], eps) @ get["lm_head.weight"].T
+
+
+def eagle_logits(
+    tensors: dict[str, Tensor], config: dict[str, Any], target: Any, text: list[int], count: int
+) -> Tensor:
+    """[count, V]: behind a text, and behind its last `count` − 1 tokens as drafted."""
+    get = {name.removeprefix("layers.0."): t.float() for name, t in tensors.items()}
+    embedding = target.get_input_embeddings().weight.float()
+    settled = len(text) - count + 1
+    ids = torch.tensor([text[: settled - 1]])
+    hidden = target(ids, output_hidden_states=True).hidden_states[-1][0].float()
+    rows = []
+    for drafted in range(count):
+        embeds = embedding[torch.tensor(text[1 : settled + drafted])]
+        fused = torch.cat([embeds, hidden], -1) @ get["fc.weight"].T
+        output = decoder_layer(get, config, fused, fused)[-1]
+        rows.append(output @ target.lm_head.weight.float().T)
+        hidden = torch.cat([hidden, output[None]])
     return torch.stack(rows)
