@@ -19,7 +19,7 @@ def inspect(
 ) -> None:
     """Say what a drafter file is, whether it fits a target, and its cost ratio c."""
     from fairdraft.models import load_checkpoint
-    from fairdraft.models.heads import head_cost, load_eagle3, load_medusa, read_head_file
+    from fairdraft.models.heads import LOADERS, head_cost, read_head_file
 
     file = read_head_file(path)
     kind = file.kind
@@ -28,14 +28,13 @@ def inspect(
     table.add_row("method", kind)
     for label, value in _declared(file.config).items():
         table.add_row(label, str(value))
-    loaders: dict[str, Any] = {"eagle3": load_eagle3, "medusa": load_medusa}
-    if kind not in loaders:
+    if kind not in LOADERS:
         raise CheckpointError(
             f"{path!r} is for method {kind!r}, which cannot be loaded: known are "
-            f"{', '.join(loaders)}"
+            f"{', '.join(LOADERS)}"
         )
     model = load_checkpoint(target, dtype, "cpu").model
-    head = loaders[kind](file, model)  # says what does not fit, or is lossy
+    head = LOADERS[kind](file, model)  # says what does not fit, or is lossy
     cost = head_cost(head, model)
     size = cost.parameters * model.dtype.itemsize / 2**20
     table.add_row("fits", f"{target} ({model.config.model_type})")
@@ -50,9 +49,15 @@ def _declared(config: dict[str, Any]) -> dict[str, Any]:
     """What a config.json says of its target and its vocabulary."""
     verifier = (config.get("speculators_config") or {}).get("verifier") or {}
     found = {
-        "made for": verifier.get("name_or_path") or config.get("base_model_name_or_path"),
+        "made for": verifier.get("name_or_path")
+        or config.get("base_model_name_or_path")
+        or config.get("target"),
         "draft vocabulary": config.get("draft_vocab_size") or config.get("truncated_vocab_size"),
-        "hidden states read": config.get("eagle_aux_hidden_state_layer_ids"),
-        "format": "speculators" if "speculators_model_type" in config else "raw",
+        "hidden states read": config.get("eagle_aux_hidden_state_layer_ids")
+        or config.get("aux_hidden_state_layer_ids"),
+        "block": config.get("block_size"),
+        "format": next(
+            (by for by in ("speculators", "fairdraft") if f"{by}_model_type" in config), "raw"
+        ),
     }
     return {label: value for label, value in found.items() if value is not None}

@@ -5,7 +5,7 @@ from fairdraft.models.batch import FlatBatch, RunOutput, ancestor_mask
 from fairdraft.models.checkpoints import load_checkpoint
 from fairdraft.models.early_exit import EarlyExit
 from fairdraft.models.linear import kernel_fits, product, speed_up
-from fairdraft.models.runner import ModelRunner, Runner, final_norm
+from fairdraft.models.runner import ModelRunner, Runner, final_norm, target_layers
 
 __all__ = [
     "EarlyExit",
@@ -20,4 +20,5 @@ __all__ = [
     "load_checkpoint",
     "product",
     "speed_up",
+    "target_layers",
 ]

@@ -174,8 +174,7 @@ class ModelRunner:
     def _tap(self, layer: int, hidden: dict[int, Tensor]) -> Any:
         """Keep one hidden state of the coming run."""
         final = len(self.layers)
-        lists = (m for m in self.model.modules() if isinstance(m, nn.ModuleList))
-        blocks = next(m for m in lists if len(m) == final)
+        blocks = target_layers(self.model)
 
         def keep(_module: nn.Module, inputs: Any, output: Any) -> None:
             state = inputs[0] if layer < final else output
@@ -184,6 +183,13 @@ class ModelRunner:
         if layer < final:
             return blocks[layer].register_forward_hook(keep)
         return final_norm(self.model).register_forward_hook(keep)
+
+
+def target_layers(model: Any) -> nn.ModuleList:
+    """The decoder layers of a transformers model."""
+    count = model.config.get_text_config().num_hidden_layers
+    lists = (m for m in model.modules() if isinstance(m, nn.ModuleList))
+    return next(m for m in lists if len(m) == count)
 
 
 def final_norm(model: Any) -> nn.Module:

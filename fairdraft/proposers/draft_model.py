@@ -10,7 +10,7 @@ from torch import Tensor
 from fairdraft.config import require, require_int
 from fairdraft.errors import ConfigError
 from fairdraft.models import ModelRunner
-from fairdraft.models.heads import target_ids
+from fairdraft.models.heads import shipped_head, target_ids
 from fairdraft.proposers.base import Needs, Rows
 from fairdraft.proposers.drafters import (
     Drafter,
@@ -28,12 +28,13 @@ class DraftModelProposer(StepwiseProposer):
     """Drafts token by token, or level by level, with a model.
 
     Without `model` the target drafts for itself: its first layers, its norm and its head; no file
-    is needed, and nothing is trained.
+    is needed, and nothing is trained. The demo model has a draft model that comes with fairdraft.
 
     Args:
         num_speculative_tokens: draft length k; of a tree, its nodes.
         model: hub id, folder, GGUF file or "demo": a causal LM with the target's tokenizer.
-        num_draft_layers: without `model`: layers that run; None takes three quarters of them.
+        num_draft_layers: without `model`: layers of the target that run; None takes three quarters
+            of them, or the draft model that comes with fairdraft.
         draft_sample_method, draft_confidence_threshold, draft_tree_top_k, draft_tree_depth: as in
             `StepwiseProposer`.
 
@@ -77,8 +78,11 @@ class DraftModelProposer(StepwiseProposer):
         self.target = target
         self.vocab_size = target.vocab_size
         self.drafter: Drafter
-        if self.name is not None:
-            runner = load_drafter(self.name, target)
+        name = self.name
+        if name is None and self.num_draft_layers is None:
+            name = shipped_head(target.name, "draft_model")
+        if name is not None:
+            runner = load_drafter(name, target)
             self.drafter = ModelDrafter(runner, target)
             if hasattr(runner.model, "d2t"):
                 self.target_ids = target_ids(runner.model)

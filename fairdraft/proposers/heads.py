@@ -71,6 +71,16 @@ class HeadProposer(StepwiseProposer):
             )
         return file
 
+    def own_file(self, target: ModelRunner) -> HeadFile:
+        """The file where none is named."""
+        shipped = shipped_head(target.name, self.kind)
+        if shipped is None:
+            raise ConfigError(
+                f"method {self.kind!r} needs the key 'model', a drafter's folder or hub id: none "
+                f"comes with fairdraft for {target.name!r}; `fairdraft train` makes one"
+            )
+        return self._read(shipped)
+
     def bind(self, target: Any) -> None:
         """Meet the target and load the head in its precision.
 
@@ -82,14 +92,7 @@ class HeadProposer(StepwiseProposer):
         if not isinstance(target, ModelRunner):
             raise ConfigError(f"{self.kind} needs a target with hidden states")
         if self.file is None:
-            shipped = shipped_head(target.name, self.kind)
-            require(
-                shipped is not None,
-                f"method {self.kind!r} needs the key 'model', the drafter's folder or hub id: only "
-                f"the demo model has one that comes with fairdraft, not {target.name!r}; "
-                "`fairdraft train` makes one",
-            )
-            self.file = self._read(str(shipped))
+            self.file = self.own_file(target)
         self.head = self.load(self.file, target.model)
         if target.device.type == "cpu":
             speed_up(self.head)

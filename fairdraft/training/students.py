@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, Qwen3Config
 
 from fairdraft.config import require
-from fairdraft.models import final_norm
 from fairdraft.models.heads import (
     DFlashConfig,
     DFlashHead,
@@ -33,6 +32,11 @@ from fairdraft.proposers.draft_model import DraftModelProposer
 from fairdraft.proposers.eagle3 import Eagle3Proposer
 from fairdraft.proposers.medusa import MedusaProposer
 from fairdraft.training.batches import Batch, Losses
+from fairdraft.training.beginning import (
+    begin_as_highest_state,
+    begin_as_last_layer,
+    final_gains,
+)
 from fairdraft.training.dflash import block_loss
 from fairdraft.training.distillation import distillation_loss
 from fairdraft.training.eagle3 import unrolled_loss
@@ -44,15 +48,6 @@ def unused_token(tokenizer: Any) -> int:
     parts = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
     special = tokenizer.all_special_ids
     return int(max((i for i in special if i not in parts), default=max(special)))
-
-
-def _gains(target: Any) -> Tensor:
-    """[d] weights of the target's last norm: its head's rows expect states of that size."""
-    size = target.config.get_text_config().hidden_size
-    with torch.no_grad():
-        ones = torch.ones(1, size, dtype=target.dtype, device=target.device)
-        weights: Tensor = final_norm(target)(ones)[0]
-    return weights
 
 
 class Student(ABC):
@@ -114,7 +109,10 @@ class Eagle3Student(Student):
         layer = layer_config(LlamaConfig, config, **self.layer)
         shape = Eagle3Config(layer, self.layer_ids, len(known), config.hidden_size)
         self.head = Eagle3Head(shape).to(self.target.device)
-        self.head.norm.weight.data.copy_(_gains(self.target))
+        self.head.norm.weight.data.copy_(final_gains(self.target))
+        begin_as_highest_state(self.head.fc)
+        for layer in self.head.layers:
+            begin_as_last_layer(layer, self.target)
         self.head.d2t.copy_(known - torch.arange(len(known)))
         self.embedding = self.target.get_input_embeddings().weight.data
         self.lm_head = self.target.get_output_embeddings().weight.data[known]
@@ -228,7 +226,10 @@ class DFlashStudent(Student):
             mask_token_id=self.mask_token_id,
         )
         self.head = DFlashHead(shape).to(self.target.device)
-        self.head.norm.weight.data.copy_(_gains(self.target))
+        self.head.norm.weight.data.copy_(final_gains(self.target))
+        begin_as_highest_state(self.head.fc)
+        for layer in self.head.layers:
+            begin_as_last_layer(layer, self.target)
         self.head.d2t.copy_(known - torch.arange(len(known)))
         self.embedding = self.target.get_input_embeddings().weight.data
         self.lm_head = self.target.get_output_embeddings().weight.data[known]

@@ -34,7 +34,7 @@ def head_cost(head: nn.Module, target: nn.Module) -> HeadCost:
         head: any that is trained here.
         target: the transformers model; a tied embedding counts once, as it is read once.
     """
-    numbers = {n: p.numel() for n, p in head.named_parameters() if n not in LOOKED_UP}
+    numbers = {n: p.numel() for n, p in head.named_parameters() if not n.endswith(LOOKED_UP)}
     whole = sum(parameter.numel() for parameter in target.parameters())
     config: Any = head.config
     tokens = int(getattr(config, "num_heads", getattr(config, "block_size", 2) - 1))

@@ -72,15 +72,7 @@ def read_head_file(name: str) -> HeadFile:
     Raises:
         CheckpointError: nothing is there, or it cannot be read.
     """
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        if name.startswith((".", "/", "~")) or name.count("/") != 1:
-            raise CheckpointError(f"{name!r} does not exist: give a hub id or a folder")
-        try:
-            folder = Path(snapshot_download(name, allow_patterns=["*.json", *WEIGHTS]))
-        except Exception as error:  # the hub's client raises whatever the network does
-            first = str(error).strip().splitlines() or [type(error).__name__]
-            raise CheckpointError(f"{name!r} cannot be fetched: {first[0]}") from error
+    folder = fetch_folder(name)
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
         tensors: dict[str, Tensor] = {}
@@ -99,6 +91,27 @@ def read_head_file(name: str) -> HeadFile:
     if not tensors:
         raise CheckpointError(f"{name!r} has no weights: a *.safetensors or *.bin file is missing")
     return HeadFile(name, config, tensors)
+
+
+def fetch_folder(name: str) -> Path:
+    """Where a checkpoint's files are, once they are fetched.
+
+    Args:
+        name: hub id or folder.
+
+    Raises:
+        CheckpointError: nothing is there, or it cannot be fetched.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise CheckpointError(f"{name!r} does not exist: give a hub id or a folder")
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", *WEIGHTS]))
+    except Exception as error:  # the hub's client raises whatever the network does
+        first = str(error).strip().splitlines() or [type(error).__name__]
+        raise CheckpointError(f"{name!r} cannot be fetched: {first[0]}") from error
 
 
 def refuse_lossy(file: HeadFile) -> None:

@@ -75,7 +75,7 @@ def prune(target: Any, num_layers: int, intermediate_size: int | None, known: Te
         if ".".join(parts) in theirs and name != "lm_head.weight":
             ours[name] = theirs[".".join(parts)]
     if neurons < config.intermediate_size:
-        _cut_mlps(ours, neurons)
+        cut_mlps(ours, neurons)
     ours["lm_head.weight"] = target.get_output_embeddings().weight.data[known].float()
     ours["d2t"] = known - torch.arange(len(known))
     model.load_state_dict(ours)
@@ -95,8 +95,16 @@ def _empty(config: Any, words: int) -> Any:
     return model
 
 
-def _cut_mlps(tensors: dict[str, Tensor], neurons: int) -> None:
-    """Keep the neurons whose weights in and out are largest."""
+def cut_mlps(tensors: dict[str, Tensor], neurons: int) -> None:
+    """Keep the neurons whose weights in and out are largest.
+
+    Args:
+        tensors: of layers, by name; changed in place.
+        neurons: kept in each MLP.
+
+    Raises:
+        CheckpointError: MLPs of a kind that cannot be cut.
+    """
     downs = [name for name in tensors if name.endswith("mlp.down_proj.weight")]
     if not downs or tensors[downs[0].replace("down", "up")].dim() != 2:
         raise CheckpointError(

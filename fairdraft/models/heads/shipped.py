@@ -8,7 +8,7 @@ from pathlib import Path
 from fairdraft.models.checkpoints import DEMO
 
 
-def shipped_head(target: str, method: str) -> Path | None:
+def shipped_head(target: str, method: str) -> str | None:
     """Folder of the drafter that comes with fairdraft; None where there is none.
 
     Args:
@@ -16,4 +16,4 @@ def shipped_head(target: str, method: str) -> Path | None:
         method: "eagle3", "medusa", "dflash" or "draft_model".
     """
     folder = Path(str(files("fairdraft"))) / "data" / "heads" / method
-    return folder if target == DEMO and (folder / "config.json").is_file() else None
+    return str(folder) if target == DEMO and (folder / "config.json").is_file() else None
