@@ -56,6 +56,34 @@ def drafters(report: Report) -> Rows:
     return header, rows, note
 
 
+def heads(report: Report) -> Rows:
+    rows = []
+    for row in report["rows"]:
+        off = row["method"] == "off"
+        line = [f"{row['dataset']}: {row['method']}"]
+        if off:
+            line += ["–"] * (POSITIONS + 3) + [f"{row['tokens_per_second']:.1f}", "–", "–", "–"]
+        else:
+            line += acceptance(row)
+            line += [f"{row['counters']['mean_acceptance_length']:.2f}"]
+            line += [f"{row['c']:.3f}", f"{row['verify_growth']:.2f}"]
+            line += [f"{row['tokens_per_second']:.1f}", f"{row['predicted_speedup']:.2f}×"]
+            line += [f"{row['speedup']:.2f}×"]
+            mib = row.get("weights_mib")
+            line += ["–" if mib is None else f"{mib:.1f} + {row['kv_bytes_per_token'] / 1024:.2f}"]
+        rows.append(line)
+    header = ["dataset: method", *(f"α at {i + 1}" for i in range(POSITIONS))]
+    header += ["mean acceptance length", "c", "verify growth", "tokens/s", "predicted", "measured"]
+    header += ["weights, MiB + KV, KiB a token"]
+    note = (
+        f"{report['prompts']} prompts a dataset, {report['tokens_per_text']} new tokens each, one "
+        "stream, greedy, bfloat16; measured is the median over prompts of the ratio to off beside "
+        "it, predicted what the equation makes of α, c and verify growth. Weights are those that a "
+        "pass reads, the rows of the target's vocabulary among them."
+    )
+    return header, rows, note
+
+
 def suffix(report: Report) -> Rows:
     rows = []
     for kind, by_size in report["proposal_us"].items():

@@ -1,5 +1,16 @@
-"""Writes recipes/code.jsonl: Python tasks put together from parts, for drafters to learn code from."""
-import itertools, json, random
+"""Python tasks put together from parts, for drafters to learn code from: writes code.jsonl.
+
+    python recipes/code_prompts.py
+
+Tasks that HumanEval has too are left out: drafters are measured on those.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
 KINDS = {
     "list of integers": ("List[int]", "numbers", ["[3, 1, 2]", "[5, 5, 7]", "[-1, 0, 4]"]),
     "list of floats": ("List[float]", "values", ["[1.5, 2.0]", "[0.1, 3.2, 9.9]"]),
@@ -30,7 +41,11 @@ TASKS = {
         ("variance", "float", "the variance around the mean"),
         ("closest_to_mean", "float", "the value that lies closest to the mean"),
         ("clip_to_unit", "List[float]", "the values clipped to the range from zero to one"),
-        ("largest_gap", "float", "the largest gap between two values that follow one another when sorted"),
+        (
+            "largest_gap",
+            "float",
+            "the largest gap between two values that follow one another when sorted",
+        ),
         ("round_all", "List[int]", "every value rounded to the nearest integer"),
     ],
     "list of strings": [
@@ -38,7 +53,11 @@ TASKS = {
         ("starting_with_vowel", "List[str]", "only the strings that start with a vowel"),
         ("sort_ignoring_case", "List[str]", "the strings sorted without regard to case"),
         ("common_prefix", "str", "the longest prefix that all strings share"),
-        ("group_by_first_letter", "Dict[str, List[str]]", "the strings grouped by their first letter"),
+        (
+            "group_by_first_letter",
+            "Dict[str, List[str]]",
+            "the strings grouped by their first letter",
+        ),
         ("reverse_each", "List[str]", "every string reversed"),
         ("total_characters", "int", "the number of characters in all strings together"),
     ],
@@ -46,7 +65,11 @@ TASKS = {
         ("reverse_words", "str", "the words in reverse order"),
         ("remove_digits", "str", "the text without its digits"),
         ("capitalise_words", "str", "the text with every word capitalised"),
-        ("first_repeated_character", "Optional[str]", "the first character that occurs twice, or None"),
+        (
+            "first_repeated_character",
+            "Optional[str]",
+            "the first character that occurs twice, or None",
+        ),
         ("character_counts", "Dict[str, int]", "how often each character occurs"),
         ("compress", "str", "the text with runs of a letter replaced by the letter and its count"),
         ("caesar_shift", "str", "the text with every letter shifted by three places"),
@@ -72,29 +95,48 @@ TASKS = {
         ("is_symmetric", "bool", "whether it is symmetric"),
     ],
 }
-EXTRA = ["", " Return an empty result for empty input.", " Do not change the argument.", " Use a simple loop.",
-         " Raise a ValueError if the argument is empty.", " Add a docstring and a short example."]
-def main():
+EXTRA = [
+    "",
+    " Return an empty result for empty input.",
+    " Do not change the argument.",
+    " Use a simple loop.",
+    " Raise a ValueError if the argument is empty.",
+    " Add a docstring and a short example.",
+]
+VARIANTS = 9  # ways of asking that are tried for each task
+
+
+def main() -> None:
     draw = random.Random(0)
     prompts = []
     for kind, tasks in TASKS.items():
         type_, name, examples = KINDS[kind]
         for function, result, what in tasks:
-            extra = draw.choice(EXTRA)
-            prompts.append(f"from typing import *\n\n\ndef {function}({name}: {type_}) -> {result}:\n"
-                           f'    """ Given a {kind}, return {what}.{extra}\n    >>> {function}({draw.choice(examples)})\n    """\n')
-            for _ in range(9):
-                e = draw.choice(EXTRA)
-                prompts.append(draw.choice([
-                    f"Write a Python function `{function}` that takes a {kind} and returns {what}.{e}",
-                    f"Implement {function}({name}) in Python. It gets a {kind} and returns {what}.{e}",
-                    f"Complete this function.\n\ndef {function}({name}: {type_}) -> {result}:\n" f'    """Return {what}."""\n',
-                    f"I have a {kind} called {name}. How do I get {what} in Python?{e}",
-                    f"def {function}({name}: {type_}) -> {result}:\n" f"    '''\n    Return {what}.{e}\n    '''\n",
-                    f"Write tests with assert for a function {function}({name}) that returns {what} of a {kind}, and the function itself.",
-                ]))
-    prompts = list(dict.fromkeys(prompts)); draw.shuffle(prompts)
-    print(len(prompts))
-    with open("recipes/code.jsonl", "w") as f:
-        for p in prompts: f.write(json.dumps({"prompt": p}) + "\n")
-main()
+            head = f"def {function}({name}: {type_}) -> {result}:\n"
+            extra, example = draw.choice(EXTRA), draw.choice(examples)
+            prompts.append(
+                f'from typing import *\n\n\n{head}    """ Given a {kind}, return {what}.{extra}\n'
+                f'    >>> {function}({example})\n    """\n'
+            )
+            for _ in range(VARIANTS):
+                extra = draw.choice(EXTRA)
+                ways = [
+                    f"Write a Python function `{function}` that takes a {kind} and returns {what}."
+                    f"{extra}",
+                    f"Implement {function}({name}) in Python. It gets a {kind} and returns {what}."
+                    f"{extra}",
+                    f'Complete this function.\n\n{head}    """Return {what}."""\n',
+                    f"I have a {kind} called {name}. How do I get {what} in Python?{extra}",
+                    f"{head}    '''\n    Return {what}.{extra}\n    '''\n",
+                    f"Write tests with assert for a function {function}({name}) that returns "
+                    f"{what} of a {kind}, and the function itself.",
+                ]
+                prompts.append(draw.choice(ways))
+    prompts = list(dict.fromkeys(prompts))
+    draw.shuffle(prompts)
+    lines = [json.dumps({"prompt": prompt}) + "\n" for prompt in prompts]
+    (Path(__file__).parent / "code.jsonl").write_text("".join(lines), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

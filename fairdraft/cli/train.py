@@ -27,6 +27,13 @@ Out = Annotated[Path, typer.Option(help="Folder for answers, states, checkpoint 
 Texts = Annotated[
     Path | None, typer.Option(help="Folder for the answers, for several drafters to learn from.")
 ]
+Borrow = Annotated[
+    bool,
+    typer.Option(
+        "--borrow-vocabulary",
+        help="Leave the target's rows out of the file; not for vLLM.",
+    ),
+]
 Intermediate = Annotated[
     int | None, typer.Option(help="Neurons of the drafter's MLPs; the target's number by default.")
 ]
@@ -89,6 +96,7 @@ def medusa(
     streams: Streams = 16,
     draft_vocab_size: Vocabulary = 4096,
     num_heads: Annotated[int, typer.Option(help="Tokens ahead.")] = 4,
+    borrow_vocabulary: Borrow = False,
     epochs: Epochs = 4,
     batch_tokens: BatchTokens = 4096,
     learning_rate: Rate = 1e-3,
@@ -101,7 +109,11 @@ def medusa(
     from fairdraft.training.students import MedusaStudent
 
     recipe = _recipe(locals())
-    _report(run(recipe, lambda llm: MedusaStudent(llm.runner.model, target, num_heads)), out)
+
+    def student(llm: LLM) -> MedusaStudent:
+        return MedusaStudent(llm.runner.model, target, num_heads, borrow_vocabulary)
+
+    _report(run(recipe, student), out)
 
 
 @app.command()
@@ -123,6 +135,7 @@ def dflash(
     mask_token_id: Annotated[
         int | None, typer.Option(help="Stands for a mask; a token without use by default.")
     ] = None,
+    borrow_vocabulary: Borrow = False,
     epochs: Epochs = 4,
     batch_tokens: BatchTokens = 4096,
     learning_rate: Rate = 1e-3,
@@ -140,7 +153,9 @@ def dflash(
     def student(llm: LLM) -> DFlashStudent:
         mask = unused_token(llm.tokenizer) if mask_token_id is None else mask_token_id
         model = llm.runner.model
-        return DFlashStudent(model, target, mask, block_size, num_layers, num_states, **layer)
+        return DFlashStudent(
+            model, target, mask, block_size, num_layers, num_states, borrow_vocabulary, **layer
+        )
 
     _report(run(recipe, student), out)
 

@@ -138,13 +138,17 @@ class MedusaStudent(Student):
         target: the transformers model.
         name: of the target, for the files.
         num_heads: tokens ahead.
+        borrow_vocabulary: leave the vocabulary, which is the target's own, out of the files.
     """
 
     head: MedusaHead
 
-    def __init__(self, target: Any, name: str, num_heads: int) -> None:
+    def __init__(
+        self, target: Any, name: str, num_heads: int, borrow_vocabulary: bool = False
+    ) -> None:
         require(num_heads > 0, f"num_heads is {num_heads}, but must be at least 1: 4 is usual")
         self.target, self.name, self.num_heads = target, name, num_heads
+        self.borrow_vocabulary = borrow_vocabulary
         self.description = f"medusa for {name}, {num_heads} heads"
 
     def begin(self, known: Tensor) -> None:
@@ -164,7 +168,7 @@ class MedusaStudent(Student):
 
     def save(self, folder: Path) -> None:
         """As vLLM reads them."""
-        save_medusa(self.head, folder, self.name)
+        save_medusa(self.head, folder, self.name, self.borrow_vocabulary)
 
     def proposer(self, k: int, folder: str) -> Proposer:
         """Chains, as long as there are heads."""
@@ -181,6 +185,7 @@ class DFlashStudent(Student):
         block_size: rows of a block: the newest token, then masks.
         num_layers: of the drafter.
         num_states: hidden states of the target that it reads, spread evenly.
+        borrow_vocabulary: leave the vocabulary, which is the target's own, out of the files.
         layer: shape of the drafter where it is not the target's, such as intermediate_size.
     """
 
@@ -194,6 +199,7 @@ class DFlashStudent(Student):
         block_size: int,
         num_layers: int,
         num_states: int,
+        borrow_vocabulary: bool = False,
         **layer: Any,
     ) -> None:
         depth = target.config.get_text_config().num_hidden_layers
@@ -205,10 +211,10 @@ class DFlashStudent(Student):
             f"{depth} layers",
         )
         step = (depth - 5) / (num_states - 1)
-        self.layer_ids = tuple(2 + round(i * step) for i in range(num_states))
+        self.layer_ids = tuple(2 + int(i * step + 0.5) for i in range(num_states))
         self.target, self.name, self.layer = target, name, layer
         self.mask_token_id, self.block_size = mask_token_id, block_size
-        self.num_layers = num_layers
+        self.num_layers, self.borrow_vocabulary = num_layers, borrow_vocabulary
         self.description = (
             f"dflash for {name}, {num_layers} layers on {self.layer_ids}, blocks of {block_size}, "
             f"{layer or 'shape of the target'}"
@@ -242,7 +248,8 @@ class DFlashStudent(Student):
 
     def save(self, folder: Path) -> None:
         """In the "speculators" format."""
-        save_dflash(self.head, folder, self.name, list(self.target.config.architectures or ()))
+        architectures = list(self.target.config.architectures or ())
+        save_dflash(self.head, folder, self.name, architectures, self.borrow_vocabulary)
 
     def proposer(self, k: int, folder: str) -> Proposer:
         """Chains, as long as blocks are."""

@@ -97,7 +97,13 @@ def dflash_config(file: HeadFile, target: Any) -> DFlashConfig:
     )
 
 
-def save_dflash(head: DFlashHead, folder: Path, target: str, architectures: list[str]) -> None:
+def save_dflash(
+    head: DFlashHead,
+    folder: Path,
+    target: str,
+    architectures: list[str],
+    borrow_vocabulary: bool = False,
+) -> None:
     """Write a drafter as "speculators" files.
 
     Args:
@@ -105,6 +111,8 @@ def save_dflash(head: DFlashHead, folder: Path, target: str, architectures: list
         folder: made if it is not there.
         target: name or path of the target, as `verifier` in config.json.
         architectures: the target's.
+        borrow_vocabulary: leave `lm_head` out, because its rows are the target's own; vLLM wants
+            it in.
     """
     config = head.config
     k = config.block_size - 1
@@ -118,4 +126,7 @@ def save_dflash(head: DFlashHead, folder: Path, target: str, architectures: list
     }
     known = torch.zeros(config.layer.vocab_size, dtype=torch.bool)
     known[head.target_ids.cpu()] = True
-    write_head_file(folder, document, head.state_dict() | {"t2d": known})
+    tensors = head.state_dict() | {"t2d": known}
+    if borrow_vocabulary:
+        del tensors["lm_head.weight"]
+    write_head_file(folder, document, tensors)

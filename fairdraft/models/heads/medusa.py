@@ -169,13 +169,17 @@ def _name(name: str, config: MedusaConfig) -> str:
     return name
 
 
-def save_medusa(head: MedusaHead, folder: Path, target: str) -> None:
+def save_medusa(
+    head: MedusaHead, folder: Path, target: str, borrow_vocabulary: bool = False
+) -> None:
     """Write heads as vLLM reads them.
 
     Args:
         head: trained.
         folder: made if it is not there.
         target: name or path of the target.
+        borrow_vocabulary: leave `lm_head` out, because its rows are the target's own; vLLM wants
+            it in.
     """
     config = head.config
     document = {
@@ -191,4 +195,7 @@ def save_medusa(head: MedusaHead, folder: Path, target: str) -> None:
         "medusa_fc_bias": config.bias,
         "torch_dtype": "bfloat16",
     }
-    write_head_file(folder, document, head.state_dict())
+    tensors = head.state_dict()
+    if borrow_vocabulary:
+        del tensors["lm_head.weight"]
+    write_head_file(folder, document, tensors)
