@@ -40,7 +40,7 @@ lint: $(READY)
 
 bench: $(READY)
 	for name in identity coupled invariance step_time verification block context ngram suffix \
-			drafters assisted; do \
+			drafters heads assisted resume; do \
 		$(BIN)/python -m benchmarks.$$name || exit 1; done
 	$(BIN)/python -m benchmarks.identity --others
 	$(BIN)/fairdraft bench run humaneval gsm8k mt_bench --k 4 --concurrency 8 \

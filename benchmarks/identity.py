@@ -55,6 +55,15 @@ SUFFIX_TREES = {
     "num_speculative_tokens": 8,
     "suffix_decoding_use_tree_spec": True,
 }
+HEADS: dict[str, dict[str, Any]] = {
+    "eagle3": {"method": "eagle3", "num_speculative_tokens": 3},
+    "eagle3-trees": {"method": "eagle3", **TREES},
+    "medusa": {"method": "medusa", "num_speculative_tokens": 3},
+    "medusa-trees": {"method": "medusa", **TREES},
+    "dflash": {"method": "dflash", "num_speculative_tokens": 4},
+    "dflash-trees": {"method": "dflash", **TREES},
+    "distilled": {"method": "draft_model", "num_speculative_tokens": 3},
+}
 METHODS: dict[str, dict[str, Any]] = {
     "suffix": {"method": "suffix", "num_speculative_tokens": 8},
     "suffix-trees": SUFFIX_TREES,
@@ -67,6 +76,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "num_speculative_tokens": 8,
         "methods": [SUFFIX_TREES, "ngram", {**SELF, "num_speculative_tokens": 2}],
     },
+    **HEADS,
 }
 
 Texts = list[list[int]]
@@ -190,7 +200,8 @@ def main() -> None:
     }
     if options.others:
         for method, speculative in METHODS.items():
-            share = 2 if speculative["method"] == "draft_model" else 1
+            costly = speculative["method"] == "draft_model" or method in HEADS
+            share = 2 if costly else 1
             parts[f"{method}-greedy"] = partial(part, speculative, hard, greedy, share)
             parts[f"{method}-sampled"] = partial(part, speculative, hard, sampled, share)
     else:

@@ -84,6 +84,24 @@ def heads(report: Report) -> Rows:
     return header, rows, note
 
 
+def eagle3_vllm(report: Report) -> Rows:
+    rows = [
+        [
+            name,
+            f"{report[key]['acceptance_rate']:.1%}",
+            f"{report[key]['mean_acceptance_length']:.2f}",
+        ]
+        for name, key in (("fairdraft", "fairdraft"), ("vLLM", "vllm"))
+    ]
+    note = (
+        f"k = {report['k']}, {report['texts']} prompts of three datasets, "
+        f"{report['tokens_per_text']} new tokens each, greedy, {report['dtype']}, one stream; "
+        f"{report['identical_texts']} of {report['texts']} texts are the same tokens in both. "
+        "Rates are accepted over drafted, as vLLM counts."
+    )
+    return ["", "acceptance rate", "mean acceptance length"], rows, note
+
+
 def suffix(report: Report) -> Rows:
     rows = []
     for kind, by_size in report["proposal_us"].items():
@@ -133,6 +151,8 @@ def assisted(report: Report) -> Rows:
 # Table → (the results it needs, what writes it).
 DRAFTERS = {
     "drafters": ("drafters", drafters),
+    "heads": ("heads", heads),
+    "eagle3_vllm": ("eagle3_vllm", eagle3_vllm),
     "suffix": ("suffix", suffix),
     "suffix_curve": ("suffix", suffix_curve),
     "assisted": ("assisted", assisted),

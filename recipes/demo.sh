@@ -24,7 +24,7 @@ train() {
 }
 data=$1
 train eagle3 --intermediate-size 1024 --passes 3 --epochs 3 --learning-rate 2e-3 --measure-every 300
-train medusa --num-heads 3 --epochs 3 --learning-rate 2e-3 --borrow-vocabulary
-train dflash --num-layers 1 --num-states 3 --intermediate-size 640 --block-size 6 --epochs 3 \
+train medusa --num-heads 3 --epochs 2 --learning-rate 2e-3 --borrow-vocabulary
+train dflash --num-layers 1 --num-states 3 --intermediate-size 640 --block-size 6 --epochs 2 \
     --learning-rate 2e-3 --borrow-vocabulary
-train draft-model --num-layers 1 --intermediate-size 896 --epochs 3 --learning-rate 1e-3
+train draft-model --num-layers 1 --intermediate-size 896 --epochs 2 --learning-rate 1e-3
