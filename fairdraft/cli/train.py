@@ -10,6 +10,7 @@ from rich.console import Console
 
 from fairdraft.cli.datasets import load_prompts
 from fairdraft.cli.options import Model
+from fairdraft.config import require_int
 
 if TYPE_CHECKING:
     from fairdraft.llm import LLM
@@ -196,7 +197,10 @@ def draft_model(
 
 def _shape(intermediate_size: int | None) -> dict[str, int]:
     """What a head's layers have otherwise than the target's."""
-    return {} if intermediate_size is None else {"intermediate_size": intermediate_size}
+    if intermediate_size is None:
+        return {}
+    require_int("intermediate_size", intermediate_size, 1, "leave it out for the target's number")
+    return {"intermediate_size": intermediate_size}
 
 
 def _recipe(options: dict[str, Any]) -> Recipe:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairdraft.models import FlatBatch, PagedAttention
+from fairdraft.models import FlatBatch
 from fairdraft.models.heads import load_dflash
 from fairdraft.proposers.base import Needs, Rows
 from fairdraft.proposers.heads import ParallelProposer, logits_of
@@ -28,7 +28,7 @@ class DFlashProposer(ParallelProposer):
     load = staticmethod(load_dflash)
 
     def bind(self, target: Any) -> None:
-        """Load the drafter; borrow the target's embedding.
+        """Load the drafter.
 
         Raises:
             ConfigError: drafts longer than the blocks it was trained on.
@@ -36,9 +36,6 @@ class DFlashProposer(ParallelProposer):
         super().bind(target)
         block = self.head.config.block_size
         self.require_tokens(block - 1, f"the file was trained on blocks of {block}")
-        own = self.head.embed_tokens
-        embedding = target.model.get_input_embeddings() if own is None else own
-        self.embedding: Tensor = embedding.weight.data
         self.needs = Needs(self.head.config.layer_ids, 1 + self.num_tokens)
 
     @torch.inference_mode()
@@ -62,13 +59,8 @@ class DFlashProposer(ParallelProposer):
     def run_pass(self, underway: Sequence[Underway]) -> list[Tensor]:
         """One block a request: its newest token, then masks."""
         batch = self._blocks(underway)
-        attention = PagedAttention(self.kv(), batch)
-
-        def attend(layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-            attention.write(layer, keys, values)
-            return attention.attend(layer, queries.contiguous(), queries.shape[-1] ** -0.5, None)
-
-        found = self.head(self.embedding[batch.token_ids], batch.positions, attend)
+        embeds = self.embed(batch.token_ids)
+        found = self.head(embeds, batch.positions, self.attend(batch))
         logits = logits_of(self.head.lm_head, found[batch.logit_rows])
         return list(logits.view(len(underway), self.num_tokens, -1).unbind(1))
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from fairdraft.config import require
 from fairdraft.errors import CheckpointError, ConfigError
-from fairdraft.kv import KVStorage
-from fairdraft.models import ModelRunner, kernel_fits, product, speed_up
-from fairdraft.models.heads import HeadFile, read_head_file, shipped_head
+from fairdraft.kv import KVStorage, LayerShape
+from fairdraft.models import FlatBatch, ModelRunner, PagedAttention, kernel_fits, product, speed_up
+from fairdraft.models.heads import Attend, HeadFile, read_head_file, shipped_head
 from fairdraft.proposers.stepwise import StepwiseProposer, Underway
 
 
@@ -101,15 +101,37 @@ class HeadProposer(StepwiseProposer):
         self.vocab_size = target.vocab_size
         self._storage: KVStorage | None = None
 
+    @property
+    def kv_layers(self) -> list[LayerShape]:
+        """What each of the head's layers keeps of a token."""
+        layers: list[LayerShape] = self.head.config.kv_layers
+        return layers
+
     def kv(self) -> KVStorage:
         """KV of the head's layers, in slots of the target's numbers; made when first asked for."""
         assert self.target.storage is not None
         if self._storage is None:
             slots = len(self.target.storage.keys[0])
             dtype = self.target.storage.dtype
-            layers = self.head.config.kv_layers
-            self._storage = KVStorage(layers, slots, dtype, self.target.device)
+            self._storage = KVStorage(self.kv_layers, slots, dtype, self.target.device)
         return self._storage
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """[R] → [R, d], by the file's own embedding or the target's."""
+        own = self.head.embed_tokens
+        module = self.target.model.get_input_embeddings() if own is None else own
+        rows: Tensor = module.weight.data[token_ids]
+        return rows
+
+    def attend(self, batch: FlatBatch) -> Attend:
+        """How the head's layers read in a run: rows are written to their slots first."""
+        attention = PagedAttention(self.kv(), batch)
+
+        def read(layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+            attention.write(layer, keys, values)
+            return attention.attend(layer, queries.contiguous(), queries.shape[-1] ** -0.5, None)
+
+        return read
 
 
 class ParallelProposer(HeadProposer):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairdraft.models import FlatBatch, PagedAttention
+from fairdraft.models import FlatBatch
 from fairdraft.proposers.base import Needs, Rows
 from fairdraft.proposers.drafters import Span, flat_batch
 from fairdraft.proposers.heads import HeadProposer, logits_of
@@ -40,12 +40,9 @@ class RecurrentProposer(HeadProposer):
     """
 
     def bind(self, target: Any) -> None:
-        """Load the head; borrow the target's embedding."""
+        """Load the head."""
         super().bind(target)
         self._states: dict[str, _State] = {}
-        own = self.head.embed_tokens
-        embedding = target.model.get_input_embeddings() if own is None else own
-        self.embedding: Tensor = embedding.weight.data
         self.needs = Needs(self.head.config.layer_ids, self.most_run, next_token=True)
 
     def start(self, request: Request) -> None:
@@ -115,12 +112,8 @@ class RecurrentProposer(HeadProposer):
 
     def _run(self, batch: FlatBatch, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """[T, d] for the vocabulary and [T, d] for what follows; KV goes to the batch's slots."""
-        attention = PagedAttention(self.kv(), batch)
-
-        def attend(layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-            attention.write(layer, keys, values)
-            return attention.attend(layer, queries.contiguous(), queries.shape[-1] ** -0.5, None)
-
-        embeds = self.embedding[batch.token_ids]
-        found: tuple[Tensor, Tensor] = self.head(embeds, hidden, batch.positions, attend)
+        embeds = self.embed(batch.token_ids)
+        found: tuple[Tensor, Tensor] = self.head(
+            embeds, hidden, batch.positions, self.attend(batch)
+        )
         return found

@@ -89,7 +89,7 @@ def write_answers(
     for text, prompt in zip(texts, prompts, strict=False):
         if text.prompt != tuple(prompt):
             raise TrainingError(
-                f"{str(path)!r} holds answers to other prompts: give another --out, or delete it"
+                f"{str(path)!r} holds answers to other prompts: give another folder, or delete it"
             )
     with Progress(transient=True) as progress:
         task = progress.add_task("writing answers", total=len(prompts), completed=len(texts))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fairdraft.errors import CheckpointError
 from fairdraft.models import final_norm, target_layers
 from fairdraft.models.heads import cut_mlps
 
@@ -16,10 +18,13 @@ SMALL = 0.1  # of the usual size, beside weights that are the target's
 def final_gains(target: Any) -> Tensor:
     """[d] weights of the target's last norm: the rows of its head expect states of that size."""
     size = target.config.get_text_config().hidden_size
+    # Mean 0 and a bias that cancels: right for LayerNorm and for RMSNorm.
+    probe = torch.ones(2, size, dtype=target.dtype, device=target.device)
+    probe[0, 1::2] = probe[1, ::2] = -1
     with torch.no_grad():
-        ones = torch.ones(1, size, dtype=target.dtype, device=target.device)
-        weights: Tensor = final_norm(target)(ones)[0]
-    return weights
+        up, down = final_norm(target)(probe)
+    gains: Tensor = (up - down) / 2 * probe[0]
+    return gains
 
 
 @torch.no_grad()
@@ -33,14 +38,15 @@ def begin_as_last_layer(layer: nn.Module, target: Any) -> None:
     ours = layer.state_dict()
     down = "mlp.down_proj.weight"
     if down in ours and down in theirs and ours[down].shape[1] < theirs[down].shape[1]:
-        cut_mlps(theirs, ours[down].shape[1])
+        with suppress(CheckpointError):  # MLPs of another kind: they begin as they are
+            cut_mlps(theirs, ours[down].shape[1])
     for name, tensor in ours.items():
         source = theirs.get("input_layernorm.weight" if name == "hidden_norm.weight" else name)
         if source is None or source.dim() != tensor.dim():
             continue
         if tensor.shape == source.shape:
             tensor.copy_(source)
-        elif tensor.dim() == 2 and tensor.shape[1] == 2 * source.shape[1]:
+        elif "self_attn." in name and tensor.shape == (len(source), 2 * source.shape[-1]):
             tensor.mul_(SMALL)
             tensor[:, source.shape[1] :] = source
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from fairdraft.economics import expected_tokens_per_verify, optimal_k, speedup
+from fairdraft.models.heads import HeadCost
 
 MAX_K = 16
 
 
 def write_card(
-    folder: Path, description: str, data: dict[str, Any], log: list[dict[str, Any]], cost: float
+    folder: Path, description: str, data: dict[str, Any], log: list[dict[str, Any]], cost: HeadCost
 ) -> None:
     """Write card.json, card.md and loss.png.
 
@@ -21,7 +22,7 @@ def write_card(
         description: what was trained.
         data: counts of what it learnt from.
         log: of `train`; its last entry holds the measurement, if there was one.
-        cost: c, a draft token's cost over a target run's, by bytes.
+        cost: of a draft token over a target run's.
     """
     measured = log[-1].get("measured") or {}
     card: dict[str, Any] = {
@@ -29,15 +30,16 @@ def write_card(
         "data": data,
         "steps": len(log),
         "loss": {"first": log[0]["loss"], "last": log[-1]["loss"]},
-        "c_by_bytes": cost,
+        "c_by_bytes": cost.by_bytes,
         "measured": measured,
     }
     if measured:
         alpha = measured["alpha"]
-        best = optimal_k(alpha, cost, MAX_K)
+        longest = cost.tokens if cost.tokens > 1 else MAX_K
+        best = optimal_k(alpha, cost.by_bytes, longest)
         card["predicted"] = {
             "k": best,
-            "speedup": speedup(alpha, best, cost),
+            "speedup": speedup(alpha, best, cost.by_bytes),
             "tokens_per_run": expected_tokens_per_verify(alpha, best),
         }
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")

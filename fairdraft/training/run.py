@@ -92,6 +92,7 @@ def run(recipe: Recipe, student_of: Callable[[LLM], Student]) -> list[dict[str, 
         f"{runner.vocab_size} tokens: lower it",
     )
     student = student_of(llm)
+    student.begin(torch.arange(recipe.draft_vocab_size))  # a shape that cannot be is told at once
     held_out = [llm.encode_chat([{"role": "user", "content": t}]) for t in recipe.held_out]
     longest = max(map(len, held_out), default=0) + MEASURED_TOKENS
     require(
@@ -126,7 +127,7 @@ def run(recipe: Recipe, student_of: Callable[[LLM], Student]) -> list[dict[str, 
     cost = head_cost(student.head, runner.model)
     with writing(recipe.out / HEAD):
         student.save(recipe.out / HEAD)
-        write_card(recipe.out / HEAD, student.description, learnt, log, cost.by_bytes)
+        write_card(recipe.out / HEAD, student.description, learnt, log, cost)
     return log
 
 

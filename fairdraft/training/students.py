@@ -46,8 +46,13 @@ from fairdraft.training.medusa import medusa_loss
 def unused_token(tokenizer: Any) -> int:
     """A special token that texts do not use: the last one that is not for a text's parts."""
     parts = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
-    special = tokenizer.all_special_ids
-    return int(max((i for i in special if i not in parts), default=max(special)))
+    unused = [i for i in tokenizer.all_special_ids if i not in parts]
+    require(
+        bool(unused),
+        "the target's tokenizer has no special token without use to stand for a mask: name one "
+        "with --mask-token-id",
+    )
+    return int(max(unused))
 
 
 class Student(ABC):
@@ -210,14 +215,19 @@ class DFlashStudent(Student):
             f"num_states is {num_states}, but must be from 2 to {depth - 4}, for the target has "
             f"{depth} layers",
         )
+        size = target.config.get_text_config().vocab_size
+        require(
+            0 <= mask_token_id < size,
+            f"mask_token_id is {mask_token_id}, but the target has {size} tokens",
+        )
         step = (depth - 5) / (num_states - 1)
         self.layer_ids = tuple(2 + int(i * step + 0.5) for i in range(num_states))
         self.target, self.name, self.layer = target, name, layer
         self.mask_token_id, self.block_size = mask_token_id, block_size
         self.num_layers, self.borrow_vocabulary = num_layers, borrow_vocabulary
         self.description = (
-            f"dflash for {name}, {num_layers} layers on {self.layer_ids}, blocks of {block_size}, "
-            f"{layer or 'shape of the target'}"
+            f"dflash for {name}, {num_layers} layers on {self.layer_ids}, blocks of {block_size} "
+            f"with mask {mask_token_id}, {layer or 'shape of the target'}"
         )
 
     def begin(self, known: Tensor) -> None:

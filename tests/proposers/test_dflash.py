@@ -302,6 +302,8 @@ def test_a_vocabulary_left_out_is_the_targets_rows(tiny: Tiny, folder: Path) -> 
         ({"aux_hidden_state_layer_ids": [1, 99]}, "reads hidden state 99"),
         ({"target_hidden_size": 99}, "hidden size of the target is 99"),
         ({"mask_token_id": None}, "mask_token_id"),
+        ({"mask_token_id": 320}, "mask_token_id 320, but the target has 320 tokens"),
+        ({"aux_hidden_state_layer_ids": [-1, 2]}, "reads hidden state -1"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(

@@ -173,6 +173,14 @@ def test_a_bias_an_embedding_and_a_norm_of_its_own_are_read(tiny: Tiny, folder: 
         assert torch.equal(head.state_dict()[name], tensor), name
 
 
+def test_the_original_projects_files_name_the_targets_architecture(
+    tiny: Tiny, folder: Path
+) -> None:
+    path = folder / "config.json"
+    path.write_text(path.read_text().replace("EagleLlamaForCausalLM", "LlamaForCausalLM"))
+    EagleProposer(2, str(folder)).bind(target(tiny))
+
+
 def test_a_head_for_another_target_is_refused(tiny: Tiny, folder: Path) -> None:
     path = folder / "config.json"
     path.write_text(path.read_text().replace('"hidden_size": 64', '"hidden_size": 128'))

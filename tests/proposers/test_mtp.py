@@ -15,11 +15,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM as Auto
 
 from fairdraft import SamplingParams
-from fairdraft.config import EngineConfig
+from fairdraft.config import EngineConfig, SpeculativeConfig
 from fairdraft.engine.engine import Engine
-from fairdraft.errors import CheckpointError
+from fairdraft.errors import CheckpointError, ConfigError
 from fairdraft.models import ModelRunner
-from fairdraft.proposers import Rows
+from fairdraft.proposers import Rows, build_proposer
 from fairdraft.proposers.mtp import MTPProposer
 from fairdraft.proposers.stepwise import Underway
 from fairdraft.testing import check_proposer
@@ -155,6 +155,20 @@ def test_hidden_states_one_position_off_are_caught(
 
 def test_it_passes_the_suite(folder: Path) -> None:
     assert check_proposer(MTPProposer, runner=lambda: target(folder), draws=400).deterministic
+
+
+@pytest.mark.parametrize("key", ["model", "typo"])
+def test_keys_it_does_not_take_are_told(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown key '{key}'"):
+        build_proposer(SpeculativeConfig("mtp", 2, **{key: "x"}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["demo", "file.gguf"])
+def test_gguf_files_have_none(name: str, tiny: Tiny) -> None:
+    runner = target(tiny("llama"))
+    runner.name = name
+    with pytest.raises(CheckpointError, match="GGUF files bring none"):
+        MTPProposer(2).bind(runner)
 
 
 def test_a_target_without_such_layers_is_told(tiny: Tiny) -> None:

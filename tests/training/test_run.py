@@ -119,6 +119,7 @@ def test_a_folder_is_not_mixed_up(six_layers: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (["--self-written", "3", "--intermediate-size", "-5"], "intermediate_size is -5"),
         (["--data", "/nowhere/x.jsonl"], "neither a file nor a dataset"),
         ([], "no prompts to learn from"),
         (["--self-written", "3", "--draft-vocab-size", "999"], "draft_vocab_size is 999"),

@@ -107,5 +107,7 @@ def layer_config(kind: type, config: Any, num_layers: int = 1, **changes: Any) -
         "rms_norm_eps",
         "rope_parameters",
     )
-    values = {name: getattr(config, name) for name in kept if getattr(config, name, None)}
+    heads = config.num_attention_heads
+    values = {"num_key_value_heads": heads, "head_dim": config.hidden_size // heads}
+    values |= {name: getattr(config, name) for name in kept if getattr(config, name, None)}
     return kind(**(values | {"num_hidden_layers": num_layers} | changes))

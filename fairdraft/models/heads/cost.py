@@ -17,7 +17,7 @@ class HeadCost:
     Args:
         parameters: read by one pass of the head.
         tokens: drafted by one pass: 1, or one a Medusa head, one a mask of a DFlash block.
-        by_bytes: c, over the bytes of a target run.
+        by_bytes: c, over the bytes of a target run, where all tokens of a pass are of use.
         by_flops: c, over the operations of a target run of one row.
     """
 
@@ -37,9 +37,10 @@ def head_cost(head: nn.Module, target: nn.Module) -> HeadCost:
     numbers = {n: p.numel() for n, p in head.named_parameters() if not n.endswith(LOOKED_UP)}
     whole = sum(parameter.numel() for parameter in target.parameters())
     config: Any = head.config
-    tokens = int(getattr(config, "num_heads", getattr(config, "block_size", 2) - 1))
+    rows = int(getattr(config, "block_size", 1))  # that one pass runs
+    tokens = int(getattr(config, "num_heads", max(rows - 1, 1)))
     read = sum(numbers.values())
-    # A vocabulary matrix that heads share is read once, and multiplied with once a token.
+    # A vocabulary matrix is read once a pass, and multiplied with once a token.
     shared = numbers.get("lm_head.weight", 0)
-    worked = (read - shared) / tokens + shared
+    worked = (read - shared) * rows / tokens + shared
     return HeadCost(read, tokens, read / tokens / whole, worked / whole)

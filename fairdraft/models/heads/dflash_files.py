@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import Qwen3Config
 
 from fairdraft.errors import CheckpointError
@@ -24,6 +23,7 @@ from fairdraft.models.heads.files import (
     require_layers,
     require_tokens,
     speculators_document,
+    vocabulary_map,
     write_head_file,
 )
 
@@ -45,12 +45,9 @@ def load_dflash(file: HeadFile, target: Any) -> DFlashHead:
     tensors = {name.removeprefix("model."): tensor for name, tensor in file.tensors.items()}
     tensors.pop("t2d", None)  # follows from d2t
     borrow_vocabulary(tensors, config.draft_vocab_size, target)
-    fill(head, tensors, file.name)
-    head.to(dtype=target.dtype, device=target.device)
-    # Rotation works in float32, whatever the weights are in.
-    head.rotary = type(head.rotary)(config.layer).to(target.device)
+    fill(head, tensors, file.name, target)
     require_tokens(file, "d2t", head.target_ids, target.config.get_text_config())
-    return head.eval().requires_grad_(False)
+    return head
 
 
 def dflash_config(file: HeadFile, target: Any) -> DFlashConfig:
@@ -83,15 +80,22 @@ def dflash_config(file: HeadFile, target: Any) -> DFlashConfig:
             "(aux_hidden_state_layer_ids), or which token is a mask (mask_token_id)"
         )
     size = config.get("target_hidden_size") or layer.hidden_size
+    own_embedding = any(name.endswith("embed_tokens.weight") for name in file.tensors)
     require_fit(file, "hidden size of the target", size, target.hidden_size)
+    if not own_embedding:
+        require_fit(file, "hidden_size", layer.hidden_size, target.hidden_size)
     require_fit(file, "vocabulary", layer.vocab_size, target.vocab_size)
     require_layers(file, ids, target)
+    if not 0 <= int(mask) < target.vocab_size:
+        raise CheckpointError(
+            f"{file.name!r} has mask_token_id {mask}, but the target has {target.vocab_size} tokens"
+        )
     return DFlashConfig(
         layer,
         tuple(ids),
         int(config.get("draft_vocab_size") or layer.vocab_size),
         size,
-        any(name.endswith("embed_tokens.weight") for name in file.tensors),
+        own_embedding,
         block_size=int(config.get("block_size") or own.get("block_size") or 16),
         mask_token_id=int(mask),
     )
@@ -124,9 +128,7 @@ def save_dflash(
         "mask_token_id": config.mask_token_id,
         "transformer_layer_config": layer_document(config.layer),
     }
-    known = torch.zeros(config.layer.vocab_size, dtype=torch.bool)
-    known[head.target_ids.cpu()] = True
-    tensors = head.state_dict() | {"t2d": known}
+    tensors = head.state_dict() | vocabulary_map(head.target_ids, config.layer.vocab_size)
     if borrow_vocabulary:
         del tensors["lm_head.weight"]
     write_head_file(folder, document, tensors)

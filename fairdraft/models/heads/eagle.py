@@ -94,12 +94,9 @@ def load_eagle(file: HeadFile, target: Any) -> EagleHead:
     normed = "layers.0.input_layernorm.weight" in tensors
     head = EagleHead(config, "fc.bias" in tensors, normed)
     borrow_vocabulary(tensors, config.draft_vocab_size, target)
-    fill(head, tensors, file.name)
-    head.to(dtype=target.dtype, device=target.device)
-    # Rotation works in float32, whatever the weights are in.
-    head.rotary = type(head.rotary)(layer).to(target.device)
+    fill(head, tensors, file.name, target)
     require_tokens(file, "d2t", head.target_ids, text)
-    return head.eval().requires_grad_(False)
+    return head
 
 
 def save_eagle(head: EagleHead, folder: Path) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import LlamaConfig
 
 from fairdraft.errors import CheckpointError
@@ -24,6 +23,7 @@ from fairdraft.models.heads.files import (
     require_layers,
     require_tokens,
     speculators_document,
+    vocabulary_map,
     write_head_file,
 )
 
@@ -45,12 +45,9 @@ def load_eagle3(file: HeadFile, target: Any) -> Eagle3Head:
     tensors = {_eagle3_name(name): tensor for name, tensor in file.tensors.items()}
     tensors.pop("t2d", None)  # follows from d2t
     borrow_vocabulary(tensors, config.draft_vocab_size, target)
-    fill(head, tensors, file.name)
-    head.to(dtype=target.dtype, device=target.device)
-    # Rotation works in float32, whatever the weights are in.
-    head.rotary = type(head.rotary)(config.layer).to(target.device)
+    fill(head, tensors, file.name, target)
     require_tokens(file, "d2t", head.target_ids, target.config.get_text_config())
-    return head.eval().requires_grad_(False)
+    return head
 
 
 def eagle3_config(file: HeadFile, target: Any) -> Eagle3Config:
@@ -68,7 +65,10 @@ def eagle3_config(file: HeadFile, target: Any) -> Eagle3Config:
         "eagle_aux_hidden_state_layer_ids"
     )
     size = config.get("target_hidden_size") or layer.hidden_size
+    own_embedding = "embed_tokens.weight" in map(_eagle3_name, file.tensors)
     require_fit(file, "hidden size of the target", size, target.hidden_size)
+    if not own_embedding:
+        require_fit(file, "hidden_size", layer.hidden_size, target.hidden_size)
     require_fit(file, "vocabulary", layer.vocab_size, target.vocab_size)
     layer_ids = tuple(ids or default_layer_ids(target.num_hidden_layers))
     require_layers(file, layer_ids, target)
@@ -77,7 +77,7 @@ def eagle3_config(file: HeadFile, target: Any) -> Eagle3Config:
         layer_ids,
         int(config.get("draft_vocab_size") or layer.vocab_size),
         size,
-        "embed_tokens.weight" in map(_eagle3_name, file.tensors),
+        own_embedding,
         norm_before_residual=bool(config.get("norm_before_residual", not raw)),
         norm_before_fc=bool(eagle.get("norm_before_fc", config.get("norm_before_fc", False))),
         fc_norm=bool(config.get("fc_norm", False)),
@@ -109,6 +109,5 @@ def save_eagle3(head: Eagle3Head, folder: Path, target: str, architectures: list
         "norm_output": config.norm_output,
         "transformer_layer_config": layer_document(config.layer),
     }
-    known = torch.zeros(config.layer.vocab_size, dtype=torch.bool)
-    known[head.target_ids.cpu()] = True
-    write_head_file(folder, document, head.state_dict() | {"t2d": known})
+    tensors = head.state_dict() | vocabulary_map(head.target_ids, config.layer.vocab_size)
+    write_head_file(folder, document, tensors)

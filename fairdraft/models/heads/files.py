@@ -57,6 +57,8 @@ class HeadFile:
             return "medusa"
         if "medusa_num_heads" in self.config:
             return "medusa"
+        if "fc.weight" in self.tensors and any(n.startswith("layers.0.") for n in self.tensors):
+            return "eagle"  # the original project's config.json names the target's architecture
         raise CheckpointError(
             f"{self.name!r} is no drafter that is known here: its config.json names the "
             f"architecture {architectures or 'nothing'!r} and no speculators_model_type"
@@ -137,6 +139,10 @@ def require_fit(file: HeadFile, what: str, found: int, wanted: int) -> None:
 
 def require_layers(file: HeadFile, layer_ids: Collection[int], target: Any) -> None:
     """Raise `CheckpointError` unless the target has the layers that a head reads."""
+    if min(layer_ids) < 0:
+        raise CheckpointError(
+            f"{file.name!r} reads hidden state {min(layer_ids)}: they are counted from 0"
+        )
     if max(layer_ids) > target.num_hidden_layers:
         raise CheckpointError(
             f"{file.name!r} reads hidden state {max(layer_ids)}, but the target has only "
@@ -165,6 +171,14 @@ def require_tokens(file: HeadFile, name: str, ids: Tensor, target: Any) -> None:
         )
 
 
+def borrow_rows(ids: Tensor, target: Any) -> Tensor:
+    """The target's own `lm_head`, or its rows of these tokens [draft vocabulary]."""
+    whole: Tensor = target.get_output_embeddings().weight.data
+    if torch.equal(ids.cpu(), torch.arange(len(whole))):
+        return whole
+    return whole[ids.clamp(0, len(whole) - 1).to(whole.device)]
+
+
 def borrow_vocabulary(tensors: dict[str, Tensor], draft_vocab_size: int, target: Any) -> None:
     """Fill in what a file leaves out because it is the target's own: `lm_head`, and a whole map.
 
@@ -173,14 +187,11 @@ def borrow_vocabulary(tensors: dict[str, Tensor], draft_vocab_size: int, target:
         draft_vocab_size: by its config.json.
         target: the transformers model.
     """
-    whole = target.get_output_embeddings().weight.data
-    if draft_vocab_size == len(whole):
-        tensors.setdefault("d2t", torch.zeros(len(whole), dtype=torch.int64))
+    if draft_vocab_size == target.config.get_text_config().vocab_size:
+        tensors.setdefault("d2t", torch.zeros(draft_vocab_size, dtype=torch.int64))
     if "lm_head.weight" not in tensors and "d2t" in tensors:
         ids = tensors["d2t"] + torch.arange(len(tensors["d2t"]))
-        all_of_it = torch.equal(ids, torch.arange(len(whole)))
-        rows = ids.clamp(0, len(whole) - 1).to(whole.device)
-        tensors["lm_head.weight"] = whole if all_of_it else whole[rows]
+        tensors["lm_head.weight"] = borrow_rows(ids, target)
 
 
 def layer_document(layer: Any) -> dict[str, Any]:
@@ -224,8 +235,33 @@ def speculators_document(
     }
 
 
-def fill(head: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
-    """Put a file's tensors into a module.
+def vocabulary_map(ids: Tensor, vocab_size: int) -> dict[str, Tensor | None]:
+    """`d2t` and `t2d` of a "speculators" file; a whole vocabulary has neither, or vLLM stumbles.
+
+    Args:
+        ids: [draft vocabulary] int64, the target's ids.
+        vocab_size: of the target.
+    """
+    if torch.equal(ids.cpu(), torch.arange(vocab_size)):
+        return {"d2t": None, "t2d": None}
+    known = torch.zeros(vocab_size, dtype=torch.bool)
+    known[ids.cpu()] = True
+    return {"d2t": ids.cpu() - torch.arange(len(ids)), "t2d": known}
+
+
+def fill(head: nn.Module, tensors: Mapping[str, Tensor], name: str, like: Any) -> nn.Module:
+    """Put a file's tensors into a module, in a target's precision and on its device.
+
+    What the file does not hold stays as it is: rotation works in float32, whatever weights are in.
+
+    Args:
+        head: the module.
+        tensors: all of its parameters and buffers.
+        name: of the file.
+        like: the target.
+
+    Returns:
+        The module, without gradients.
 
     Raises:
         CheckpointError: a tensor is missing, unknown, or of another shape.
@@ -246,16 +282,20 @@ def fill(head: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
                 f"{name!r}: {key!r} is {list(tensors[key].shape)} in the file, but "
                 f"{list(wanted[key].shape)} by its config.json and the target"
             )
-    head.load_state_dict(dict(tensors), assign=True)
+    cast = {n: t.to(like.dtype) if t.is_floating_point() else t for n, t in tensors.items()}
+    head.load_state_dict(cast, assign=True)
+    return head.to(device=like.device).eval().requires_grad_(False)
 
 
-def write_head_file(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+def write_head_file(
+    folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor | None]
+) -> None:
     """Write config.json and model.safetensors, floating tensors in bfloat16.
 
     Args:
         folder: made if it is not there.
         config: what config.json says.
-        tensors: by the names that the file gives them.
+        tensors: by the names that the file gives them; None is left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", "utf-8")
@@ -264,5 +304,7 @@ def write_head_file(folder: Path, config: Mapping[str, Any], tensors: Mapping[st
         .contiguous()
         .cpu()
         for name, tensor in tensors.items()
+        if tensor is not None
     }
     save_file(kept, folder / "model.safetensors")
+    (folder / "model.safetensors").chmod(0o644)  # safetensors keeps it to its owner

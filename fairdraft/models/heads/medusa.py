@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from fairdraft.errors import CheckpointError
 from fairdraft.models.heads.files import (
     HeadFile,
+    borrow_rows,
     fill,
     require_fit,
     require_tokens,
@@ -125,11 +126,10 @@ def load_medusa(file: HeadFile, target: Any) -> MedusaHead:
     if config.draft_vocab_size == text.vocab_size:
         tensors.setdefault("token_map", torch.arange(text.vocab_size))
     if config.shared and "lm_head.weight" not in tensors and "token_map" in tensors:
-        whole = target.get_output_embeddings().weight.data
-        tensors["lm_head.weight"] = whole[tensors["token_map"].to(whole.device)]
-    fill(head, tensors, file.name)
+        tensors["lm_head.weight"] = borrow_rows(tensors["token_map"], target)
+    fill(head, tensors, file.name, target)
     require_tokens(file, "token_map", head.token_map, text)
-    return head.to(dtype=target.dtype, device=target.device).eval().requires_grad_(False)
+    return head
 
 
 def medusa_config(file: HeadFile, target: Any) -> MedusaConfig:
@@ -160,10 +160,10 @@ def _name(name: str, config: MedusaConfig) -> str:
     """vLLM's name of a tensor of either kind of file."""
     name = name.removeprefix("medusa_head.")
     parts = name.split(".")
-    if parts[0].isdigit():  # head.layer.linear.weight, or head.last.weight
-        if parts[2] == "linear":
-            return f"blocks.{parts[0]}.layers.{parts[1]}.{parts[3]}"
-        return f"lm_heads.{parts[0]}.weight"
+    if parts[0].isdigit() and len(parts) == 4:  # head.layer.linear.weight
+        return f"blocks.{parts[0]}.layers.{parts[1]}.{parts[3]}"
+    if parts[0].isdigit():  # head.last.weight
+        name = f"lm_heads.{parts[0]}.weight"
     if config.shared and name == "lm_heads.0.weight":
         return "lm_head.weight"
     return name

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from fairdraft.errors import CheckpointError
+from fairdraft.models.checkpoints import DEMO
 from fairdraft.models.heads.base import Attend, HeadConfig
 from fairdraft.models.heads.files import HeadFile, fetch_folder, fill
 from fairdraft.models.runner import final_norm, target_layers
@@ -77,15 +78,16 @@ class MTPHead(nn.Module):
 
     def __init__(self, target: Any, layout: _Layout) -> None:
         super().__init__()
-        text = copy.deepcopy(target.config.get_text_config())
-        size = text.hidden_size
-        last = target_layers(target)[-1]
-        text.num_hidden_layers = 1
-        self.config = HeadConfig(text, (len(target_layers(target)),), text.vocab_size)
+        text = target.config.get_text_config()
+        size, count = text.hidden_size, text.num_hidden_layers
+        self.config = HeadConfig(text, (count,), text.vocab_size)
         norm = final_norm(target)
         self.token_norm, self.hidden_norm, self.final_norm = (copy.deepcopy(norm) for _ in range(3))
         self.projection = nn.Linear(2 * size, size, bias=False)
-        self.block = type(last)(text, 0)
+        last = target_layers(target)[-1]
+        block: Any = type(last)(text, count - 1)
+        block.self_attn.layer_idx = 0  # the only one with KV in the drafter's storage
+        self.block: nn.Module = block
         self.hidden_first, self.norm_output = layout.hidden_first, layout.norm_output
         # Not parameters of its own.
         self._shared = {"lm_head": target.get_output_embeddings(), "rotary": _rotary(target)}
@@ -130,6 +132,11 @@ class _Reader:
         self._rows = keys, values
 
     def attend(self, layer: int, queries: Tensor, scale: float, softcap: float | None) -> Tensor:
+        if softcap is not None or abs(scale - queries.shape[-1] ** -0.5) > 1e-6:
+            raise CheckpointError(
+                "the target's attention scales or caps its scores in a way that MTP drafting does "
+                "not know: take another method"
+            )
         return self._attend(layer, queries, *self._rows)
 
 
@@ -148,6 +155,8 @@ def read_mtp(name: str, target: Any) -> HeadFile:
     Raises:
         CheckpointError: it has none.
     """
+    if name == DEMO or name.endswith(".gguf"):
+        raise CheckpointError(f"{name!r} has no MTP layers, for GGUF files bring none")
     folder = fetch_folder(name)
     prefixes = tuple(x.prefix.format(n=target.num_hidden_layers) for x in LAYOUTS)
     tensors: dict[str, Tensor] = {}
@@ -160,6 +169,8 @@ def read_mtp(name: str, target: Any) -> HeadFile:
             f"{name!r} has no MTP layers that are known here (names that begin with "
             f"{' or '.join(prefixes)}): take another method"
         )
+    if any(".experts." in key for key in tensors):
+        raise CheckpointError(f"{name!r} has an MTP layer with experts: only dense ones are known")
     config = json.loads((folder / "config.json").read_text("utf-8"))
     return HeadFile(name, config, tensors)
 
@@ -194,5 +205,5 @@ def load_mtp(file: HeadFile, target: Any) -> MTPHead:
         old_size = len(name.rsplit(".", 1)[0]) + 1
         tensors[f"block.{name}" if new is None else new + name[old_size:]] = tensor
     head = MTPHead(target, layout)
-    fill(head, tensors, file.name)
-    return head.to(dtype=target.dtype, device=target.device).eval().requires_grad_(False)
+    fill(head, tensors, file.name, target)
+    return head

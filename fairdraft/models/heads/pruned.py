@@ -54,7 +54,7 @@ def prune(target: Any, num_layers: int, intermediate_size: int | None, known: Te
         0 < num_layers <= config.num_hidden_layers,
         f"num_layers is {num_layers}, but the target has {config.num_hidden_layers}: take fewer",
     )
-    neurons = intermediate_size or config.intermediate_size
+    neurons = config.intermediate_size if intermediate_size is None else intermediate_size
     require(
         0 < neurons <= config.intermediate_size,
         f"intermediate_size is {neurons}, but the target has {config.intermediate_size}: take less",
@@ -65,7 +65,7 @@ def prune(target: Any, num_layers: int, intermediate_size: int | None, known: Te
     if getattr(shape, "layer_types", None):
         shape.layer_types = [shape.layer_types[i] for i in kept]
     model = _empty(shape, len(known))
-    theirs = {name: t.float() for name, t in target.state_dict().items()}
+    theirs = target.state_dict()
     ours = model.state_dict()
     for name in ours:
         parts = name.split(".")
@@ -73,14 +73,14 @@ def prune(target: Any, num_layers: int, intermediate_size: int | None, known: Te
             place = parts.index("layers") + 1
             parts[place] = str(kept[int(parts[place])])
         if ".".join(parts) in theirs and name != "lm_head.weight":
-            ours[name] = theirs[".".join(parts)]
+            ours[name] = theirs[".".join(parts)].float()
     if neurons < config.intermediate_size:
         cut_mlps(ours, neurons)
     ours["lm_head.weight"] = target.get_output_embeddings().weight.data[known].float()
     ours["d2t"] = known - torch.arange(len(known))
     model.load_state_dict(ours)
     model.lm_head.requires_grad_(False)
-    return model.to(target.device)
+    return model.to(target.device).eval()  # no dropout: a resumed run must end the same
 
 
 def _empty(config: Any, words: int) -> Any:
@@ -106,16 +106,21 @@ def cut_mlps(tensors: dict[str, Tensor], neurons: int) -> None:
         CheckpointError: MLPs of a kind that cannot be cut.
     """
     downs = [name for name in tensors if name.endswith("mlp.down_proj.weight")]
-    if not downs or tensors[downs[0].replace("down", "up")].dim() != 2:
+    inner = [[n.replace("down", part) for part in ("up", "gate")] for n in downs]
+    if not downs or any(tensors.get(name, torch.empty(0)).dim() != 2 for n in inner for name in n):
         raise CheckpointError(
-            "the target's MLPs cannot be cut to fewer neurons: leave out --intermediate-size"
+            "the target's MLPs have no gate, up and down projection each, and cannot be cut to "
+            "fewer neurons: leave out --intermediate-size"
         )
-    for down in downs:
-        up, gate = down.replace("down", "up"), down.replace("down", "gate")
-        weight = tensors[down].norm(dim=0) * tensors[up].norm(dim=1) * tensors[gate].norm(dim=1)
+    for down, names in zip(downs, inner, strict=True):
+        weight = tensors[down].norm(dim=0)
+        for name in names:
+            weight = weight * tensors[name].norm(dim=1)
         kept = weight.topk(neurons).indices.sort().values
         tensors[down] = tensors[down][:, kept]
-        tensors[up], tensors[gate] = tensors[up][kept], tensors[gate][kept]
+        for name in (*names, *(n.replace(".weight", ".bias") for n in names)):
+            if name in tensors:
+                tensors[name] = tensors[name][kept]
 
 
 def is_pruned(name: str) -> bool:
@@ -168,8 +173,7 @@ def load_pruned(file: HeadFile, target: Any) -> Any:
     model = _empty(AutoConfig.for_model(**values), words)
     tensors = dict(file.tensors)
     borrow_vocabulary(tensors, words, target)
-    fill(model, tensors, file.name)
-    model.to(dtype=target.dtype, device=target.device)
+    fill(model, tensors, file.name, target)
     model.set_input_embeddings(target.get_input_embeddings())
     require_tokens(file, "d2t", target_ids(model), text)
-    return model.eval().requires_grad_(False)
+    return model

@@ -11,9 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM as Auto
+from transformers import LlamaConfig
 
 from fairdraft.errors import CheckpointError
-from fairdraft.models.heads import load_eagle3, read_head_file
+from fairdraft.models.heads import (
+    Eagle3Config,
+    Eagle3Head,
+    layer_config,
+    load_eagle3,
+    read_head_file,
+    save_eagle3,
+)
 from tests.models.heads.conftest import DRAFT_VOCAB, tiny_head
 
 Write = Callable[..., Path]
@@ -169,3 +177,23 @@ def test_folders_that_are_no_drafters(tmp_path: Path, write_head: Write) -> None
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_head_file(str(tmp_path))
+
+
+def test_a_whole_vocabulary_has_no_map(target: Any, tmp_path: Path) -> None:
+    """vLLM has no place for d2t where both vocabularies are of one size."""
+    shape = Eagle3Config(layer_config(LlamaConfig, target.config), (1, 2, 3), 320)
+    save_eagle3(Eagle3Head(shape), tmp_path, "tiny", ["LlamaForCausalLM"])
+    assert not {"d2t", "t2d"} & load_file(tmp_path / "model.safetensors").keys()
+    head = load_eagle3(read_head_file(str(tmp_path)), target)
+    assert head.target_ids.tolist() == list(range(320))
+
+
+def test_a_head_of_another_size_needs_an_embedding_of_its_own(
+    write_head: Write, target: Any
+) -> None:
+    folder = write_head()
+    config = json.loads((folder / "config.json").read_text())
+    layer = config["transformer_layer_config"] | {"hidden_size": 32}
+    change(folder, transformer_layer_config=layer, target_hidden_size=64)
+    with pytest.raises(CheckpointError, match=r"hidden_size is 32 in its .* but 64 here"):
+        load_eagle3(read_head_file(str(folder)), target)
