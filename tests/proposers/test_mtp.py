@@ -153,6 +153,7 @@ def test_hidden_states_one_position_off_are_caught(
         run(folder, names)
 
 
+@pytest.mark.parametrize("names", [MIMO])
 def test_it_passes_the_suite(folder: Path) -> None:
     assert check_proposer(MTPProposer, runner=lambda: target(folder), draws=400).deterministic
 

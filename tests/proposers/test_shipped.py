@@ -31,12 +31,20 @@ def plain() -> list[list[int]]:
     return write()[0]
 
 
-@pytest.mark.parametrize("tree", [{}, {"draft_tree_top_k": 2, "draft_tree_depth": 2}])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("eagle3", {"draft_tree_top_k": 2, "draft_tree_depth": 2}),
+        ("eagle3", {}),
+        ("medusa", {}),
+        ("dflash", {}),
+        ("draft_model", {}),
+    ],
+)
 def test_it_drafts_and_changes_nothing(
-    method: str, tree: dict[str, int], plain: list[list[int]]
+    method: str, options: dict[str, int], plain: list[list[int]]
 ) -> None:
-    speculative = {"method": method, "num_speculative_tokens": 3, **tree}
+    speculative = {"method": method, "num_speculative_tokens": 3, **options}
     texts, llm = write(speculative_config=speculative)
     assert texts == plain
     assert llm.counters.num_accepted_tokens > 3  # it has learnt something

@@ -78,6 +78,16 @@ def test_what_is_written_is_read_back(tiny: Tiny, tmp_path: Path) -> None:
     assert found.get_input_embeddings() is target.get_input_embeddings()
 
 
+def test_rotation_stays_in_float32(tiny: Tiny, tmp_path: Path) -> None:
+    """In bfloat16 the angles of far tokens would be anything."""
+    target = Auto.from_pretrained(tiny("llama"), dtype=torch.bfloat16)
+    save_pruned(prune(target, 2, None, KNOWN), tmp_path, "tiny")
+    found = load_pruned(read_head_file(str(tmp_path)), target)
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found.model.rotary_emb.inv_freq, target.model.rotary_emb.inv_freq)
+    assert found.model.rotary_emb.inv_freq.dtype == torch.float32
+
+
 def test_what_does_not_fit_is_refused(tiny: Tiny, tmp_path: Path) -> None:
     target = Auto.from_pretrained(tiny("llama"), dtype=torch.float32)
     with pytest.raises(ConfigError, match="num_layers is 99"):
