@@ -27,3 +27,7 @@ class IntegrityError(FairdraftError, AssertionError):
 
 class TrainingError(FairdraftError):
     """Training cannot go on: its data do not fit, or what it makes cannot be written."""
+
+
+class ReadingError(FairdraftError, ValueError):
+    """A log, a metrics page or a result of another engine does not say what is asked of it."""

@@ -12,6 +12,7 @@ import typer
 from fairdraft import __version__
 from fairdraft.cli import bench, train
 from fairdraft.cli.demo import demo
+from fairdraft.cli.diagnose import diagnose
 from fairdraft.cli.generate import generate
 from fairdraft.cli.inspect import inspect
 from fairdraft.cli.prove import prove
@@ -28,6 +29,7 @@ app.command()(generate)
 app.command()(demo)
 app.command()(prove)
 app.command()(inspect)
+app.command()(diagnose)
 app.add_typer(bench.app, name="bench")
 app.add_typer(train.app, name="train")
 
