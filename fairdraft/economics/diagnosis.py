@@ -68,9 +68,9 @@ def diagnose(
             False,
             f"step cost: a step takes {needed:.2f} plain ones, and k = {k:.0f} can write "
             f"{most:.0f} tokens at most",
-            f"no k = {k:.0f} drafter can win: find what made the step {needed:.1f} times longer (a "
-            "slower attention path, no CUDA graphs, a drafter on the critical path, saturation), or "
-            "turn it off",
+            f"no k = {k:.0f} drafter can win: find what made the step {needed:.1f} times longer "
+            "(a slower attention path, no CUDA graphs, a drafter that is waited for, saturation), "
+            "or turn it off",
             confidence,
         )
     if gain >= 1.0:
@@ -91,9 +91,7 @@ def diagnose(
             f"the first token stands in {first:.0%} of rounds: the drafter does not fit (another "
             "chat template or tokenizer, another target's head), or the texts have nothing to draft"
         )
-        advice = (
-            "draft on a prompt the drafter was measured on; if it is right there, it is the traffic"
-        )
+        advice = "try a prompt it was measured on; if it is right there, it is the traffic"
     elif needed > STEEP:
         cause = f"step cost: a step takes {needed:.2f} plain ones; acceptance is not the trouble"
         advice = f"shorten the draft: k = {max(int(k) // 2, 1)}, and measure the step again"

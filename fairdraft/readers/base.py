@@ -93,6 +93,6 @@ def read(path: Path) -> Reading:
         if (found := reader(text, str(path))) is not None:
             return found
     raise ReadingError(
-        f"{str(path)!r} is nothing that is known here: give a vLLM log with 'Engine 000: Avg prompt "
-        "throughput …' lines, or the JSON of `vllm bench serve`"
+        f"{str(path)!r} is nothing that is known here: give a vLLM log with 'Engine 000: Avg "
+        "prompt throughput …' lines, or the JSON of `vllm bench serve`"
     )

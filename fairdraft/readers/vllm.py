@@ -17,8 +17,8 @@ ENGINE = re.compile(
     r"Avg generation throughput: (?P<rate>[\d.]+) tokens/s, Running: (?P<running>\d+) reqs"
 )
 SPECULATION = re.compile(
-    r"SpecDecoding metrics: .*?Accepted: (?P<accepted>\d+) tokens, Drafted: (?P<drafted>\d+) tokens, "
-    r"Per-position acceptance rate: (?P<rates>[\d., ]+?), Avg"
+    r"SpecDecoding metrics: .*?Accepted: (?P<accepted>\d+) tokens, "
+    r"Drafted: (?P<drafted>\d+) tokens, Per-position acceptance rate: (?P<rates>[\d., ]+?), Avg"
 )
 COUNTERS = "vllm:spec_decode_num_"
 
@@ -150,7 +150,7 @@ def _difference(
     for name, value in new.items():
         if value < old.get(name, 0.0):
             raise ReadingError(
-                f"{source!r}: {COUNTERS}{name} went from {old[name]:.0f} to {value:.0f}: the server "
-                "was restarted in between; scrape twice without a restart"
+                f"{source!r}: {COUNTERS}{name} went from {old[name]:.0f} to {value:.0f}: the "
+                "server was restarted in between; scrape twice without a restart"
             )
     return {name: value - old.get(name, 0.0) for name, value in new.items()}

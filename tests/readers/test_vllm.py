@@ -13,15 +13,15 @@ from fairdraft.readers import read
 from fairdraft.readers.vllm import read_metrics
 
 ENGINE = (
-    "INFO 06-01 12:00:{second:02d} [loggers.py:257] Engine 000: Avg prompt throughput: 3.0 tokens/s,"
-    " Avg generation throughput: {rate} tokens/s, Running: {running} reqs, Waiting: 0 reqs,"
-    " GPU KV cache usage: 0.4%, Prefix cache hit rate: 0.0%\n"
+    "INFO 06-01 12:00:{second:02d} [loggers.py:257] Engine 000: Avg prompt throughput: 3.0 "
+    "tokens/s, Avg generation throughput: {rate} tokens/s, Running: {running} reqs, Waiting: 0 reqs"
+    ", GPU KV cache usage: 0.4%, Prefix cache hit rate: 0.0%\n"
 )
 SPECULATION = (
     "INFO 06-01 12:00:{second:02d} [metrics.py:120] SpecDecoding metrics: Mean acceptance length: "
     "1.97, Accepted throughput: 63.0 tokens/s, Drafted throughput: 65.2 tokens/s, Accepted: "
-    "{accepted} tokens, Drafted: {drafted} tokens, Per-position acceptance rate: {rates}, Avg Draft "
-    "acceptance rate: 96.6%\n"
+    "{accepted} tokens, Drafted: {drafted} tokens, Per-position acceptance rate: {rates}, Avg "
+    "Draft acceptance rate: 96.6%\n"
 )
 
 
