@@ -84,6 +84,16 @@ def heads(report: Report) -> Rows:
     return header, rows, note
 
 
+def heads_summary(report: Report) -> Rows:
+    datasets = list(dict.fromkeys(row["dataset"] for row in report["rows"]))
+    by_method: dict[str, list[str]] = {}
+    for row in report["rows"]:
+        if row["method"] != "off":
+            by_method.setdefault(row["method"], []).append(f"{row['speedup']:.2f}×")
+    note = "SmolLM2-135M, bfloat16, one stream; the whole table is in docs/benchmarks.md."
+    return ["speedup", *datasets], [[name, *cells] for name, cells in by_method.items()], note
+
+
 def eagle3_vllm(report: Report) -> Rows:
     rows = [
         [
@@ -152,6 +162,7 @@ def assisted(report: Report) -> Rows:
 DRAFTERS = {
     "drafters": ("drafters", drafters),
     "heads": ("heads", heads),
+    "heads_summary": ("heads", heads_summary),
     "eagle3_vllm": ("eagle3_vllm", eagle3_vllm),
     "suffix": ("suffix", suffix),
     "suffix_curve": ("suffix", suffix_curve),
