@@ -214,7 +214,11 @@ def the_last_block_counts_as_text(patch: pytest.MonkeyPatch) -> None:
 
     def faulty(self: DFlashProposer, underway: Sequence[Underway]) -> Any:
         batch = blocks(self, underway)
-        return replace(batch, context_lens=[n + 1 for n in batch.context_lens])
+        return replace(
+            batch,
+            context_lens=[n + 1 for n in batch.context_lens],
+            block_tables=[[*table, 0] for table in batch.block_tables],  # room for what is too much
+        )
 
     patch.setattr(DFlashProposer, "_blocks", faulty)
 
