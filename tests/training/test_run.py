@@ -15,6 +15,9 @@ from fairdraft.training.answers import read_answers, self_written_prompts, write
 from fairdraft.training.states import hidden_states, read_samples, write_states
 
 
+MASK = ["--mask-token-id", "300"]  # the tiny tokenizer has none to spare
+
+
 @pytest.fixture(scope="module")
 def llm(six_layers: Path) -> LLM:
     return LLM(str(six_layers), dtype="float32", max_num_seqs=4)
@@ -60,7 +63,7 @@ def test_states_are_those_of_the_target(llm: LLM, tmp_path: Path) -> None:
     ("method", "own"),
     [
         ("eagle3", ["--passes", "2"]),
-        ("dflash", ["--num-states", "2", "--num-layers", "1", "--block-size", "4"]),
+        ("dflash", ["--num-states", "2", "--num-layers", "1", "--block-size", "4", *MASK]),
         ("draft-model", ["--num-layers", "2", "--intermediate-size", "32"]),
     ],
 )
@@ -114,6 +117,16 @@ def test_a_folder_is_not_mixed_up(six_layers: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as caught:
         main([*common, "--target", "demo"])
     assert caught.value.code == 2
+
+
+def test_a_mask_is_asked_for_where_no_token_is_free(
+    six_layers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--self-written", "3", "--draft-vocab-size", "9", "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "dflash", "--target", str(six_layers), *words])
+    assert caught.value.code == 2
+    assert "name one with --mask-token-id" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
