@@ -14,7 +14,6 @@ from fairdraft.errors import TrainingError
 from fairdraft.training.answers import read_answers, self_written_prompts, write_answers
 from fairdraft.training.states import hidden_states, read_samples, write_states
 
-
 MASK = ["--mask-token-id", "300"]  # the tiny tokenizer has none to spare
 
 
