@@ -11,8 +11,7 @@ from rich.console import Console
 
 from fairdraft.cli.bench_grid import Bench, Grid
 from fairdraft.cli.bench_report import Report, read_report, report, require_writable, table
-from fairdraft.cli.options import Device, Dtype, MaxModelLen, Model
-from fairdraft.errors import ConfigError
+from fairdraft.cli.options import Device, Dtype, MaxModelLen, Model, numbers, words
 
 app = typer.Typer(
     help="Measure a grid of settings, and draw what came out.",
@@ -52,9 +51,9 @@ def run(
     """
     grid = Grid(
         tuple(datasets),
-        _words(methods),
-        _numbers("--k", k),
-        _numbers("--concurrency", concurrency),
+        words(methods),
+        numbers("--k", k),
+        numbers("--concurrency", concurrency),
         num_prompts,
         max_tokens,
         rounds,
@@ -92,16 +91,3 @@ def _keep(result: Report, out: Path) -> None:
     if not result["complete"]:
         console.print("Interrupted: some rounds are missing.")
     console.print(f"Written to {out}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-
-
-def _numbers(name: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(dict.fromkeys(int(word) for word in text.split(",")))
-    except ValueError:
-        raise ConfigError(
-            f"{name} is {text!r}, but must be whole numbers with commas between, such as 1,2,4"
-        ) from None

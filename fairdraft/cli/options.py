@@ -65,6 +65,25 @@ def speculative_config(
     return SpeculativeConfig(method, num_speculative_tokens)
 
 
+def words(text: str) -> tuple[str, ...]:
+    """A list with commas between, each word once."""
+    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def numbers(name: str, text: str) -> tuple[int, ...]:
+    """Whole numbers with commas between, each once.
+
+    Raises:
+        ConfigError: they are something else.
+    """
+    try:
+        return tuple(dict.fromkeys(int(word) for word in text.split(",")))
+    except ValueError:
+        raise ConfigError(
+            f"{name} is {text!r}, but must be whole numbers with commas between, such as 1,2,4"
+        ) from None
+
+
 def load_llm(model: str, **options: Any) -> LLM:
     """An `LLM`, with a spinner on stderr while it loads."""
     with Console(stderr=True).status(Text(f"Loading {model} …")):
