@@ -1,43 +1,46 @@
-"""vLLM's log lines, Prometheus counters and benchmark results."""
+"""vLLM's log lines and benchmark results.
+
+Its metrics page is read by `metrics`, a folder of `vllm bench sweep` by `vllm_sweep`.
+"""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from statistics import median
-from typing import Any
-
-from prometheus_client.parser import text_string_to_metric_families
 
 from fairdraft.errors import ReadingError
-from fairdraft.readers.base import Reading
+from fairdraft.readers.base import DECIMAL, Reading, Record, number, numbers, optional
 
 ENGINE = re.compile(
-    r"Avg generation throughput: (?P<rate>[\d.]+) tokens/s, Running: (?P<running>\d+) reqs"
+    rf"Avg generation throughput: (?P<rate>{DECIMAL}) tokens/s, Running: (?P<running>\d+) reqs"
 )
 SPECULATION = re.compile(
-    r"SpecDecoding metrics: .*?Accepted: (?P<accepted>\d+) tokens, "
-    r"Drafted: (?P<drafted>\d+) tokens, Per-position acceptance rate: (?P<rates>[\d., ]+?), Avg"
+    rf"SpecDecoding metrics: .*?Mean acceptance length: (?P<length>{DECIMAL}),"
+    rf"(?:.*?Drafted throughput: (?P<speed>{DECIMAL}) tokens/s,)?"
+    r" .*?Accepted: (?P<accepted>\d+) tokens, Drafted: (?P<drafted>\d+) tokens, "
+    rf"Per-position acceptance rate: (?P<rates>{DECIMAL}(?:, {DECIMAL})*)"
 )
-COUNTERS = "vllm:spec_decode_num_"
+SEVERAL = 3
+_HALF_DIGIT = 0.006  # mean acceptance lengths are printed to two places
 
 
-def read_log(text: str, source: str) -> Reading | None:
+def read_log(text: str, source: str) -> list[Reading] | None:
     """A server's log: all its windows that had something running, together.
 
-    A line with no draft tokens is skipped. Rounds are drafted / k: a window in which k varied reads
-    too few of them.
+    A line with no draft tokens is skipped. Rounds are drafted / k where that gives the acceptance
+    length that was printed, else accepted / (length − 1), which its two places blur.
 
     Returns:
         None if it is no such log.
+
+    Raises:
+        ReadingError: nothing ran while it was written.
     """
-    windows = [
-        (float(line["rate"]), int(line["running"]))
-        for line in ENGINE.finditer(text)
-        if float(line["rate"]) > 0 and int(line["running"]) > 0
-    ]
-    if not windows and not ENGINE.search(text):
+    lines = list(ENGINE.finditer(text))
+    windows = [(float(line["rate"]), int(line["running"])) for line in lines]
+    windows = [(rate, running) for rate, running in windows if rate > 0 and running > 0]
+    if not lines:
         return None
     if not windows:
         raise ReadingError(
@@ -45,16 +48,22 @@ def read_log(text: str, source: str) -> Reading | None:
         )
     rounds, drafted, accepted = 0.0, 0, 0
     stood: list[float] = []
+    seconds: list[float] = []  # between two lines
     for line in SPECULATION.finditer(text):
         rates = [float(rate) for rate in line["rates"].split(",")]
-        window = int(line["drafted"]) / len(rates)
+        window = _rounds(int(line["drafted"]), int(line["accepted"]), len(rates), line["length"])
         rounds += window
         drafted += int(line["drafted"])
         accepted += int(line["accepted"])
         stood += [0.0] * (len(rates) - len(stood))
         for i, rate in enumerate(rates):
             stood[i] += rate * window
-    return Reading(
+        if float(line["speed"] or 0):
+            seconds.append(int(line["drafted"]) / float(line["speed"]))
+    # A line after a pause counts the pause, so the shortest of several is what the engine waits.
+    several = len(seconds) >= SEVERAL
+    generated = sum(rate for rate, _ in windows) * min(seconds) if several else None
+    reading = Reading(
         source,
         rounds,
         drafted,
@@ -63,94 +72,53 @@ def read_log(text: str, source: str) -> Reading | None:
         median(rate for rate, _ in windows),
         median(running for _, running in windows),
         exact_rounds=False,
+        steps=None if generated is None else max(generated - accepted, rounds),
     )
+    return [reading]
 
 
-def read_bench(text: str, source: str) -> Reading | None:
-    """The JSON that `vllm bench serve --save-result` writes.
+def _rounds(drafted: int, accepted: int, k: int, printed: str) -> float:
+    even, length = drafted / k, float(printed)
+    if not even or length <= 1 or abs(1 + accepted / even - length) < _HALF_DIGIT:
+        return even
+    return min(accepted / (length - 1), float(drafted))
+
+
+def read_bench(records: Sequence[Record], source: str) -> list[Reading] | None:
+    """The JSON that `vllm bench serve --save-result` writes, or a list of them.
 
     Returns:
-        None if it is no such file.
+        One reading a run; None if it is no such file.
+
+    Raises:
+        ReadingError: a field is no number.
     """
-    try:
-        report: Any = json.loads(text)
-    except json.JSONDecodeError:
+    if not all("output_throughput" in record for record in records):
         return None
-    if not isinstance(report, dict) or "output_throughput" not in report:
-        return None
-    rounds = int(report.get("spec_decode_num_drafts", 0))
-    accepted = int(report.get("spec_decode_accepted_tokens", 0))
-    rates = report.get("spec_decode_per_position_acceptance_rates") or ()
-    length = 1 + accepted / rounds if rounds else 1.0
-    tpot = report.get("mean_tpot_ms")
+    return [_run(record, source, f"run={i}") for i, record in enumerate(records)]
+
+
+def _run(record: Record, source: str, label: str) -> Reading:
+    rounds = optional(record, "spec_decode_num_drafts", source) or 0.0
+    accepted = optional(record, "spec_decode_accepted_tokens", source) or 0.0
+    rates = numbers(record, "spec_decode_per_position_acceptance_rates", source)
+    total = optional(record, "total_output_tokens", source)
+    prefills = optional(record, "completed", source)  # each writes its request's first token
+    steps = None
+    if total is not None and prefills is not None:
+        steps = max(total - prefills - accepted, rounds)
+    per_step = 1 + accepted / (steps or rounds) if rounds else 1.0
+    tpot = optional(record, "mean_tpot_ms", source)
     return Reading(
         source,
         rounds,
-        int(report.get("spec_decode_draft_tokens", 0)),
+        optional(record, "spec_decode_draft_tokens", source) or 0.0,
         accepted,
         tuple(rate * rounds for rate in rates),
-        float(report["output_throughput"]),
-        report.get("max_concurrency"),
-        # A request's tokens come acceptance-length at a time.
-        float(tpot) / 1e3 * length if tpot else None,
+        number(record, "output_throughput", source),
+        optional(record, "max_concurrency", source),
+        # A request's tokens come several at a time.
+        tpot / 1e3 * per_step if tpot else None,
+        steps=steps,
+        label=label,
     )
-
-
-def counters(text: str) -> dict[str, float]:
-    """The speculative counters of a /metrics page, all engines together.
-
-    Raises:
-        ReadingError: there are none.
-    """
-    found: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name.startswith(COUNTERS) and not sample.name.endswith("_created"):
-                name = sample.name.removeprefix(COUNTERS).removesuffix("_total")
-                if (position := sample.labels.get("position")) is not None:
-                    name += f"/{position}"
-                found[name] = found.get(name, 0.0) + sample.value
-    if "drafts" not in found:
-        raise ReadingError(
-            f"the metrics have no {COUNTERS}drafts: the server does not speculate, or it is no vLLM"
-        )
-    return found
-
-
-def read_metrics(before: str, after: str, seconds: float, source: str) -> Reading:
-    """What happened between two scrapes of /metrics.
-
-    Args:
-        before, after: the pages.
-        seconds: between them.
-        source: for people.
-
-    Raises:
-        ReadingError: no such counters, nothing drafted, or counters that went backwards.
-    """
-    old, new = counters(before), counters(after)
-    gone = _difference(old, new, source)
-    per_position = sorted(int(name.split("/")[1]) for name in gone if "/" in name)
-    drafted, accepted = int(gone["draft_tokens"]), int(gone["accepted_tokens"])
-    if not drafted:
-        raise ReadingError(f"{source!r}: nothing was drafted in between: scrape while it serves")
-    return Reading(
-        source,
-        int(gone["drafts"]),
-        drafted,
-        accepted,
-        tuple(gone[f"accepted_tokens_per_pos/{i}"] for i in per_position),
-        None if seconds <= 0 else (accepted + gone["drafts"]) / seconds,
-    )
-
-
-def _difference(
-    old: Mapping[str, float], new: Mapping[str, float], source: str
-) -> dict[str, float]:
-    for name, value in new.items():
-        if value < old.get(name, 0.0):
-            raise ReadingError(
-                f"{source!r}: {COUNTERS}{name} went from {old[name]:.0f} to {value:.0f}: the "
-                "server was restarted in between; scrape twice without a restart"
-            )
-    return {name: value - old.get(name, 0.0) for name, value in new.items()}

@@ -1,16 +1,15 @@
-"""vLLM's own lines and pages, read; what does not add up is told."""
+"""vLLM's own lines and results, read; what does not add up is told."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fairdraft.cli.main import main
 from fairdraft.errors import ReadingError
-from fairdraft.readers import read
-from fairdraft.readers.vllm import read_metrics
+from fairdraft.readers import read, read_all
 
 ENGINE = (
     "INFO 06-01 12:00:{second:02d} [loggers.py:257] Engine 000: Avg prompt throughput: 3.0 "
@@ -19,122 +18,134 @@ ENGINE = (
 )
 SPECULATION = (
     "INFO 06-01 12:00:{second:02d} [metrics.py:120] SpecDecoding metrics: Mean acceptance length: "
-    "1.97, Accepted throughput: 63.0 tokens/s, Drafted throughput: 65.2 tokens/s, Accepted: "
+    "{length}, Accepted throughput: 63.0 tokens/s, Drafted throughput: {speed} tokens/s, Accepted: "
     "{accepted} tokens, Drafted: {drafted} tokens, Per-position acceptance rate: {rates}, Avg "
     "Draft acceptance rate: 96.6%\n"
 )
+PUBLIC = SPECULATION.format(
+    second=5, length="1.97", speed="65.2", accepted=630, drafted=652, rates="0.966"
+)
 
 
-def log(path: Path, rates: list[float], speculation: str = "") -> Path:
+def log(path: Path, rates: list[float], speculation: str = "", running: int = 1) -> Path:
     """A server's log, an idle window at both ends."""
     lines = [ENGINE.format(second=0, rate="0.0", running=0)]
     for i, rate in enumerate(rates):
-        lines += [speculation, ENGINE.format(second=10 * i, rate=rate, running=1)]
+        lines += [speculation, ENGINE.format(second=10 * i, rate=rate, running=running)]
     path.write_text("".join([*lines, ENGINE.format(second=59, rate="0.0", running=0)]))
     return path
 
 
-@pytest.fixture
-def public_case(tmp_path: Path) -> tuple[Path, Path]:
+def test_a_log(tmp_path: Path) -> None:
     """FACTS.md, section 3: 96.6% accepted, 342 → 128 tokens/s."""
-    line = SPECULATION.format(second=5, accepted=630, drafted=652, rates="0.966")
-    on = log(tmp_path / "on.log", [127.9, 128.3, 128.0], line)
-    return on, log(tmp_path / "off.log", [342.0, 341.0, 343.5])
-
-
-def test_a_log(public_case: tuple[Path, Path]) -> None:
-    on, off = (read(path) for path in public_case)
+    on = read(log(tmp_path / "on.log", [127.9, 128.3, 128.0], PUBLIC))
+    off = read(log(tmp_path / "off.log", [342.0, 341.0, 343.5]))
     assert on.speculates
     assert not off.speculates
     assert (on.accepted, on.drafted, on.rounds, on.k) == (3 * 630, 3 * 652, 3 * 652, 1)
     assert on.acceptance_rate == pytest.approx(0.966, abs=1e-3)
     assert on.accepted_per_position == (pytest.approx(3 * 652 * 0.966),)
+    assert on.draft_share == 1
+    assert on.biases == ("rounds are worked out, not counted",)
     assert not on.step_is_measured
     assert on.step_time == pytest.approx(15.4e-3, abs=0.05e-3)
     assert off.step_time == pytest.approx(2.92e-3, abs=0.01e-3)
 
 
-def test_diagnose_the_public_case(
-    public_case: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    on, off = public_case
-    with pytest.raises(SystemExit) as caught:
-        main(["diagnose", str(on), "--baseline", str(off)])
-    said = capsys.readouterr().out
-    assert not caught.value.code
-    for words in ("2.92 ms", "15.3", "estimate", "5.25 > 2.00", "no k = 1 drafter can win"):
-        assert words in said, said
+def test_windows_without_a_draft_are_steps_too(tmp_path: Path) -> None:
+    """n-gram: 10 s windows of 40 tokens/s, in which 40 rounds of 3 drafts gain 60 tokens each."""
+    line = SPECULATION.format(
+        second=5, length="2.50", speed="12.00", accepted=60, drafted=120, rates="0.7, 0.5, 0.3"
+    )
+    path = log(tmp_path / "x.log", [40.0] * 4, line)
+    after_a_pause = path.read_text().replace("throughput: 12.00", "throughput: 0.20", 1)
+    path.write_text(after_a_pause)
+    found = read(path)
+    assert found.rounds == 160
+    assert found.steps == pytest.approx(4 * 400 - 4 * 60)
+    assert found.tokens_per_step == pytest.approx(1600 / 1360)
+
+
+def test_a_log_in_which_k_varied_believes_the_printed_length(tmp_path: Path) -> None:
+    """120 drafts of at most 3 are 40 rounds, but 1 + 60/40 is not the 2.00 that is printed."""
+    line = SPECULATION.format(
+        second=5, length="2.00", speed="12.00", accepted=60, drafted=120, rates="0.6, 0.3, 0.1"
+    )
+    found = read(log(tmp_path / "x.log", [40.0], line))
+    assert found.rounds == 60
+    assert found.k == 2
+    assert any("k varied" in note for note in found.biases)
+
+
+def test_an_older_line(tmp_path: Path) -> None:
+    line = (
+        "INFO 09-09 11:51:35 [metrics.py:96] SpecDecoding metrics: Draft acceptance rate: 88.8%, "
+        "Mean acceptance length: 5.44, Accepted: 262 tokens, Drafted: 295 tokens, Per-position "
+        "acceptance rate: 0.983, 0.949, 0.915, 0.881, 0.712\n"
+    )
+    found = read(log(tmp_path / "x.log", [40.0], line))
+    assert (found.rounds, found.k, len(found.survivals)) == (59, 5, 5)
+    assert found.survivals[-1] == pytest.approx(0.712)
+
+
+def test_a_log_that_says_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ReadingError, match="no window in which anything ran"):
+        read(log(tmp_path / "idle.log", []))
+
+
+REPORT: dict[str, Any] = {
+    "output_throughput": 150.0,
+    "mean_tpot_ms": 20.0,
+    "max_concurrency": 4,
+    "spec_decode_num_drafts": 100,
+    "spec_decode_draft_tokens": 400,
+    "spec_decode_accepted_tokens": 150,
+    "spec_decode_per_position_acceptance_rates": [0.8, 0.4, 0.2, 0.1],
+}
+
+
+def write(path: Path, **fields: object) -> Path:
+    path.write_text(json.dumps(REPORT | fields))
+    return path
 
 
 def test_a_bench_result(tmp_path: Path) -> None:
-    path = tmp_path / "serve.json"
-    report = {
-        "output_throughput": 150.0,
-        "mean_tpot_ms": 20.0,
-        "max_concurrency": 4,
-        "spec_decode_num_drafts": 100,
-        "spec_decode_draft_tokens": 400,
-        "spec_decode_accepted_tokens": 150,
-        "spec_decode_per_position_acceptance_rates": [0.8, 0.4, 0.2, 0.1],
-    }
-    path.write_text(json.dumps(report))
-    found = read(path)
+    found = read(write(tmp_path / "serve.json"))
     assert (found.k, found.acceptance_length) == (4, 2.5)
     assert found.step_is_measured
     assert found.step_time == pytest.approx(0.05)
+    assert found.biases == ()
 
 
-PAGE = """\
-# TYPE vllm:spec_decode_num_drafts counter
-vllm:spec_decode_num_drafts_total{{model_name="m",engine="0"}} {drafts}
-# TYPE vllm:spec_decode_num_draft_tokens counter
-vllm:spec_decode_num_draft_tokens_total{{model_name="m",engine="0"}} {drafted}
-# TYPE vllm:spec_decode_num_accepted_tokens counter
-vllm:spec_decode_num_accepted_tokens_total{{model_name="m",engine="0"}} {accepted}
-# TYPE vllm:spec_decode_num_accepted_tokens_per_pos counter
-vllm:spec_decode_num_accepted_tokens_per_pos_total{{engine="0",position="0"}} {first}
-vllm:spec_decode_num_accepted_tokens_per_pos_total{{engine="0",position="1"}} {second}
-"""
-BEFORE = PAGE.format(drafts=10, drafted=20, accepted=9, first=6, second=3)
-AFTER = PAGE.format(drafts=110, drafted=220, accepted=129, first=86, second=43)
+def test_a_bench_result_with_few_drafts(tmp_path: Path) -> None:
+    """Of 650 tokens 10 are first ones and 150 accepted: 490 steps, 100 with a draft."""
+    found = read(write(tmp_path / "serve.json", total_output_tokens=650, completed=10))
+    assert found.steps == 490
+    assert found.step_time == pytest.approx(0.02 * 640 / 490)
 
 
-def test_two_scrapes() -> None:
-    found = read_metrics(BEFORE, AFTER, 10.0, "metrics")
-    assert (found.rounds, found.drafted, found.accepted) == (100, 200, 120)
-    assert found.accepted_per_position == (80, 40)
-    assert found.acceptance_length == pytest.approx(2.2)
-    assert found.tokens_per_second == pytest.approx(22)
+def test_a_list_of_runs(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    path.write_text(json.dumps([REPORT, REPORT | {"max_concurrency": 8}]))
+    assert [(found.label, found.requests) for found in read_all(path)] == [
+        ("run=0", 4),
+        ("run=1", 8),
+    ]
+    assert read(f"{path}#run=1").requests == 8
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "says"),
+    ("fields", "says"),
     [
-        (AFTER, BEFORE, "restarted in between"),
-        (AFTER, AFTER, "nothing was drafted"),
-        ("", AFTER, "does not speculate"),
+        ({"output_throughput": "150"}, "output_throughput is '150'"),
+        ({"spec_decode_num_drafts": -1}, "spec_decode_num_drafts is -1"),
+        ({"spec_decode_accepted_tokens": 401}, "401 of 400 draft tokens"),
+        ({"spec_decode_per_position_acceptance_rates": "0.8"}, "must be a list"),
+        ({"mean_tpot_ms": None, "max_concurrency": float("nan")}, "max_concurrency is nan"),
     ],
 )
-def test_scrapes_that_say_nothing(before: str, after: str, says: str) -> None:
-    with pytest.raises(ReadingError, match=says):
-        read_metrics(before, after, 10.0, "metrics")
-
-
-def test_files_that_do_not_do(
-    public_case: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_bench_result_that_cannot_be(
+    tmp_path: Path, fields: dict[str, object], says: str
 ) -> None:
-    on, off = (str(path) for path in public_case)
-    other = tmp_path / "other.txt"
-    other.write_text("hello")
-    idle = str(log(tmp_path / "idle.log", []))
-    for words, says in (
-        ([off, "--baseline", off], "drafted nothing"),
-        ([on, "--baseline", on], "speculates too"),
-        ([str(other), "--baseline", off], "nothing that is known here"),
-        (["/nowhere.log", "--baseline", off], "cannot be read"),
-        ([on, "--baseline", idle], "no window in which anything ran"),
-    ):
-        with pytest.raises(SystemExit) as caught:
-            main(["diagnose", *words])
-        assert caught.value.code == 2
-        assert says in capsys.readouterr().err
+    with pytest.raises(ReadingError, match=says):
+        read(write(tmp_path / "serve.json", **fields))
