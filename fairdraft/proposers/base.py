@@ -96,6 +96,17 @@ class Proposer(ABC):
     def observe(self, rows: Rows) -> None:
         """See what stands after a step. Called every step, whether or not drafts are wanted."""
 
+    def defer(self, rows: Rows) -> None:
+        """See what stands after a step, called in place of `observe` while nobody wants drafts.
+
+        A drafter to which seeing is dear may keep some of it, and catch up when it is asked.
+        """
+        self.observe(rows)
+
+    def num_deferred(self, request_ids: Sequence[str]) -> int:
+        """Rows of these requests that it would have to catch up on before it drafts."""
+        return 0
+
     @abstractmethod
     def propose(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -37,6 +37,64 @@ class _Pending:
     accepted: int
 
 
+def build_methods(methods: object, k: int) -> dict[str, Proposer]:
+    """Proposers by name; a method's second one is called "name#2".
+
+    Args:
+        methods: names, or mappings as for `speculative_config`.
+        k: num_speculative_tokens of those that bring none, and the most any may bring.
+
+    Raises:
+        ConfigError: no methods, one that cannot be part of a hybrid, or bad keys of one.
+    """
+    require(
+        isinstance(methods, Sequence) and not isinstance(methods, str) and len(methods) > 0,
+        f"methods is {methods!r}, but must be a list of method names or of mappings such as "
+        '["suffix", {"method": "draft_model", "num_draft_layers": 20}]',
+    )
+    proposers: dict[str, Proposer] = {}
+    for entry in methods:  # type: ignore[attr-defined]
+        config = _config_of(entry, k)
+        proposer = build_proposer(config)
+        assert proposer is not None
+        same = sum(name.split("#")[0] == config.method for name in proposers)
+        proposers[f"{config.method}#{same + 1}" if same else config.method] = proposer
+    return proposers
+
+
+def _config_of(entry: object, k: int) -> SpeculativeConfig:
+    mapping = {"method": entry} if isinstance(entry, str) else entry
+    require(isinstance(mapping, Mapping), f"an entry of methods is {entry!r}: name a method")
+    assert isinstance(mapping, Mapping)
+    config = SpeculativeConfig.of({"num_speculative_tokens": k, **mapping})
+    assert config is not None
+    require(
+        config.method not in ("hybrid", "auto", "off"),
+        f"{config.method!r} cannot be one of several methods: leave it out",
+    )
+    require(
+        config.num_speculative_tokens <= k,
+        f"num_speculative_tokens of {config.method!r} is {config.num_speculative_tokens}, "
+        f"above the whole's {k}: raise the whole's",
+    )
+    require(
+        "rejection_sample_method" not in mapping,
+        "rejection_sample_method belongs beside methods, not inside: all drafts of an engine "
+        "are verified by one rule",
+    )
+    return config
+
+
+def joint_needs(proposers: Iterable[Proposer]) -> Needs:
+    """What any of them needs, together they need."""
+    needs = [proposer.needs for proposer in proposers]
+    return Needs(
+        tuple(sorted({layer for one in needs for layer in one.layers})),
+        max(one.num_lookahead_tokens for one in needs),
+        any(one.next_token for one in needs),
+    )
+
+
 class HybridProposer(Proposer):
     """Chooses for each request the draft with the highest (1 + expected accepted) / seconds.
 
@@ -64,18 +122,7 @@ class HybridProposer(Proposer):
     ) -> None:
         super().__init__(num_speculative_tokens)
         named = DEFAULT_METHODS if methods is None else methods
-        require(
-            isinstance(named, Sequence) and not isinstance(named, str) and len(named) > 0,
-            f"methods is {methods!r}, but must be a list of method names or of mappings such as "
-            '["suffix", {"method": "draft_model", "num_draft_layers": 20}]',
-        )
-        self.proposers: dict[str, Proposer] = {}
-        for entry in named:
-            config = self._config_of(entry)
-            proposer = build_proposer(config)
-            assert proposer is not None
-            same = sum(name.split("#")[0] == config.method for name in self.proposers)
-            self.proposers[f"{config.method}#{same + 1}" if same else config.method] = proposer
+        self.proposers = build_methods(named, num_speculative_tokens)
         each = self.proposers.values()
         self.books = {name: Book() for name in self.proposers}
         self.drafts_trees = any(proposer.drafts_trees for proposer in each)
@@ -85,38 +132,11 @@ class HybridProposer(Proposer):
         self._drafted_at: float | None = None
         self._num_drafted = 0
 
-    def _config_of(self, entry: str | Mapping[str, Any]) -> SpeculativeConfig:
-        mapping = {"method": entry} if isinstance(entry, str) else entry
-        require(isinstance(mapping, Mapping), f"an entry of methods is {entry!r}: name a method")
-        k = self.num_speculative_tokens
-        config = SpeculativeConfig.of({"num_speculative_tokens": k, **mapping})
-        assert config is not None
-        require(
-            config.method not in ("hybrid", "off"),
-            f"{config.method!r} cannot be one of a hybrid's methods: leave it out",
-        )
-        require(
-            config.num_speculative_tokens <= k,
-            f"num_speculative_tokens of {config.method!r} is {config.num_speculative_tokens}, "
-            f"above the hybrid's {k}: raise the hybrid's",
-        )
-        require(
-            "rejection_sample_method" not in mapping,
-            "rejection_sample_method belongs beside methods, not inside: all drafts of an engine "
-            "are verified by one rule",
-        )
-        return config
-
     def bind(self, target: Any) -> None:
         """Bind every method; what any of them needs, the hybrid needs."""
         for proposer in self.proposers.values():
             proposer.bind(target)
-        needs = [proposer.needs for proposer in self.proposers.values()]
-        self.needs = Needs(
-            tuple(sorted({layer for one in needs for layer in one.layers})),
-            max(one.num_lookahead_tokens for one in needs),
-            any(one.next_token for one in needs),
-        )
+        self.needs = joint_needs(self.proposers.values())
 
     def start(self, request: Request) -> None:
         """A request begins, or begins again."""

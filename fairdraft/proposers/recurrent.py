@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fairdraft.draft import Draft
 from fairdraft.models import FlatBatch
 from fairdraft.proposers.base import Needs, Rows
 from fairdraft.proposers.drafters import Span, flat_batch
 from fairdraft.proposers.heads import HeadProposer, logits_of
 from fairdraft.proposers.stepwise import Underway
 from fairdraft.request import Request
+from fairdraft.sampling.sampler import DraftNoise
+
+UNREAD_ROWS = 64  # kept of a request while nobody asks for its drafts, or two blocks if more
 
 
 @dataclass
@@ -25,10 +29,18 @@ class _State:
         request: whose it is.
         outputs: what the head says behind the text's end, then behind each node that ran: per
             row [d] for its vocabulary, and [d] for the rows that follow it.
+        begun: whether rows of it were seen since it started.
+        first_block: the head reads the text from there on; what lies before was never run.
+        num_read: positions before this one have KV, from `first_block` on.
+        unread: rows that wait: (next token, position, slot, hidden [n · d]).
     """
 
     request: Request
-    outputs: list[tuple[Tensor, Tensor]]
+    outputs: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    begun: bool = False
+    first_block: int = 0
+    num_read: int = 0
+    unread: list[tuple[int, int, int, Tensor]] = field(default_factory=list)
 
 
 class RecurrentProposer(HeadProposer):
@@ -43,11 +55,12 @@ class RecurrentProposer(HeadProposer):
         """Load the head."""
         super().bind(target)
         self._states: dict[str, _State] = {}
+        self._unwritten: set[int] = set()  # blocks whose rows were deferred, not run
         self.needs = Needs(self.head.config.layer_ids, self.most_run, next_token=True)
 
     def start(self, request: Request) -> None:
         """A request begins, or begins again with its KV gone."""
-        self._states[request.request_id] = _State(request, [])
+        self._states[request.request_id] = _State(request)
 
     def finish(self, request_id: str) -> None:
         """Forget the request."""
@@ -56,9 +69,14 @@ class RecurrentProposer(HeadProposer):
     @torch.inference_mode()
     def observe(self, rows: Rows) -> None:
         """Run the head over every row that stands."""
+        states = [self._states[name] for name in rows.request_ids]
+        if any(state.unread for state in states):
+            self.defer(rows)
+            self._catch_up(states)
+            return
         if not rows.token_ids:
             return
-        states = [self._states[name] for name in rows.request_ids]
+        self._begin(rows, states)
         device = self.target.device
         batch = FlatBatch(
             torch.tensor(rows.next_token_ids, device=device),
@@ -66,19 +84,123 @@ class RecurrentProposer(HeadProposer):
             torch.tensor(rows.slots, device=device),
             rows.cu_rows,
             [
-                rows.positions[first] if first < last else 0
-                for first, last in zip(rows.cu_rows, rows.cu_rows[1:], strict=False)
+                rows.positions[first] if first < last else state.num_read
+                for state, first, last in zip(states, rows.cu_rows, rows.cu_rows[1:], strict=False)
             ],
             [state.request.block_table for state in states],
             self.target.block_size,
             torch.empty(0, dtype=torch.int64, device=device),
         )
-        seen = torch.cat([rows.hidden[layer] for layer in self.head.config.layer_ids], dim=-1)
-        normed, output = self._run(batch, self.head.fuse(seen))
+        self._run_text(batch, self._seen(rows), states)
+
+    def defer(self, rows: Rows) -> None:
+        """Keep the latest rows of each request, to be run when a draft is asked for.
+
+        Older ones are dropped: the head then reads the text from a later block on.
+        """
+        states = [self._states[name] for name in rows.request_ids]
+        self._begin(rows, states)
+        size = self.target.block_size
+        most = max(UNREAD_ROWS, 2 * size)
+        seen = self._seen(rows)
+        self._unwritten.update(slot // size for slot in rows.slots)
         for state, first, last in zip(states, rows.cu_rows, rows.cu_rows[1:], strict=False):
+            first = max(first, last - most)
+            kept = seen[first:last].clone()  # a view would keep the whole step's rows alive
+            each = zip(
+                rows.next_token_ids[first:last],
+                rows.positions[first:last],
+                rows.slots[first:last],
+                kept,
+                strict=True,
+            )
+            state.unread = [*state.unread, *each][-most:]
+
+    def num_deferred(self, request_ids: Sequence[str]) -> int:
+        """Rows that wait."""
+        return sum(len(self._states[name].unread) for name in request_ids)
+
+    def propose(
+        self,
+        requests: Sequence[Request],
+        budgets: Sequence[int],
+        slots: Sequence[Sequence[int]],
+        noise: DraftNoise,
+    ) -> list[Draft]:
+        """All requests side by side, after reading what waits."""
+        self._catch_up([self._states[request.request_id] for request in requests])
+        return super().propose(requests, budgets, slots, noise)
+
+    def _seen(self, rows: Rows) -> Tensor:
+        """[R, n · d] hidden states of the layers that the head reads."""
+        return torch.cat([rows.hidden[layer] for layer in self.head.config.layer_ids], dim=-1)
+
+    def _begin(self, rows: Rows, states: Sequence[_State]) -> None:
+        """Where a request started on cached blocks, learn which of them the head has run."""
+        for state, first, last in zip(states, rows.cu_rows, rows.cu_rows[1:], strict=False):
+            if state.begun or first == last:
+                continue
+            state.begun, state.num_read = True, rows.positions[first]
+            cached = state.request.block_table[: state.num_read // self.target.block_size]
+            missing = [i for i, block in enumerate(cached) if block in self._unwritten]
+            state.first_block = missing[-1] + 1 if missing else 0
+
+    @torch.inference_mode()
+    def _catch_up(self, states: Sequence[_State]) -> None:
+        """Run the head over the rows that wait, in one run."""
+        states = [state for state in states if state.unread]
+        if not states:
+            return
+        size = self.target.block_size
+        cu_rows = [0]
+        rows: list[tuple[int, int, int, Tensor]] = []
+        for state in states:
+            begin = state.unread[0][1]
+            if begin > state.num_read:  # rows between were dropped: begin with a whole block
+                state.first_block = -(-begin // size)
+                begin = state.first_block * size
+            rows += [row for row in state.unread if row[1] >= begin]
+            state.num_read = begin
+            state.unread = []
+            cu_rows.append(len(rows))
+        next_token_ids, positions, slots, hidden = zip(*rows, strict=True)
+        device = self.target.device
+        batch = FlatBatch(
+            torch.tensor(next_token_ids, device=device),
+            torch.tensor(positions, device=device),
+            torch.tensor(slots, device=device),
+            cu_rows,
+            [state.num_read for state in states],
+            [state.request.block_table for state in states],
+            size,
+            torch.empty(0, dtype=torch.int64, device=device),
+        )
+        self._run_text(batch, torch.stack(hidden), states)
+
+    def _run_text(self, batch: FlatBatch, seen: Tensor, states: Sequence[_State]) -> None:
+        """Run the head over rows of the text and keep what it says behind each text's end."""
+        normed, output = self._run(self._shifted(batch, states), self.head.fuse(seen))
+        self._unwritten.difference_update((batch.slots // batch.block_size).tolist())
+        ends = (batch.positions + 1).tolist()
+        for state, first, last in zip(states, batch.cu_rows, batch.cu_rows[1:], strict=False):
             if first < last:
                 # Copies: a view would keep the whole step's rows alive.
                 state.outputs = [(normed[last - 1].clone(), output[last - 1].clone())]
+                state.num_read = ends[last - 1]
+
+    def _shifted(self, batch: FlatBatch, states: Sequence[_State]) -> FlatBatch:
+        """The batch, seeing of each text only the blocks that the head has run."""
+        if not any(state.first_block for state in states):
+            return batch
+        size = batch.block_size
+        return replace(
+            batch,
+            context_lens=[
+                context - state.first_block * size
+                for context, state in zip(batch.context_lens, states, strict=True)
+            ],
+            block_tables=[state.request.block_table[state.first_block :] for state in states],
+        )
 
     def room(self, slots: Sequence[int]) -> int:
         """A node takes the slot before its own."""
@@ -104,7 +226,7 @@ class RecurrentProposer(HeadProposer):
             )
             inputs += [state.outputs[nodes.parent(i) + 1][1] for i in range(first, len(nodes))]
         batch = flat_batch(self.target.block_size, spans, self.target.device, shift=1)
-        normed, output = self._run(batch, torch.stack(inputs))
+        normed, output = self._run(self._shifted(batch, states), torch.stack(inputs))
         for draft, state, last in zip(underway, states, batch.cu_rows[1:], strict=True):
             newest = range(last - draft.num_newest, last)
             state.outputs += [(normed[row], output[row]) for row in newest]

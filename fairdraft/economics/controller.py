@@ -1,0 +1,220 @@
+"""How long each request's next draft should be, and who makes it: the batch's best tokens a second.
+
+Every token that a request may draft has a chance to stand, its survival, and adds a row to the
+step. Merged over all requests, best first, they are added while the step's rate rises:
+
+    rate(t) = (B + Σ of the t highest survivals) / (step(B, t) + drafting)
+
+The scan over t finds what Dinkelbach's iteration would (Dinkelbach 1967), staircases included; no
+threshold is tuned. t = 0 is a plain step.
+
+Lookups are asked first, for they cost next to nothing and never draw: to look at what they found is
+lossless. A drafter is asked only after it is decided how far.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairdraft.economics.filling import fill
+from fairdraft.economics.prices import Prices
+from fairdraft.economics.records import Records
+
+FloatArray = NDArray[np.float64]
+
+EXPLORATION = 0.005  # of the time at most goes to drafters that do not pay as far as is known
+EXPLORED_TOKENS = 2  # of an exploring draft
+HORIZON = 16  # steps over which reading up on the text pays off
+IDLE_COST = 0.003  # of a step that lookups may cost where they find nothing of use
+WORTH = 5.0  # times their cost that lookups must bring to be made every step
+RECENT = 0.95  # memory of what they brought
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a method could draft for a request.
+
+    Args:
+        length: tokens: found, of a lookup; else the most that are of use.
+        kind: what is known of the draft without drawing it; drafts of a kind are alike.
+    """
+
+    length: int
+    kind: object = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Who drafts how many tokens for each request.
+
+    Args:
+        methods: per request; None where nothing is drafted.
+        lengths: per request, 0 where nothing is.
+        gain: expected tokens a second over those of a plain step, less 1.
+    """
+
+    methods: list[str | None]
+    lengths: list[int]
+    gain: float
+
+
+class Controller:
+    """Decides, and learns from what became of it.
+
+    Args:
+        prices: of steps and drafts.
+        lookups: methods whose drafts may be looked at.
+        drafters: methods that must be asked.
+        k: longest draft.
+    """
+
+    def __init__(
+        self, prices: Prices, lookups: Sequence[str], drafters: Sequence[str], k: int
+    ) -> None:
+        self.prices = prices
+        self.lookups = tuple(lookups)
+        self.drafters = tuple(drafters)
+        self.k = k
+        self.records = {method: Records(k) for method in (*lookups, *drafters)}
+        self._account = 0.0  # seconds that may be spent on exploring
+        self._since_lookup = 0
+        self._brought = 1.0  # gain of lookups, of late; the first ones are made
+        self._tested: dict[str, int] = {}  # request → decision in which a drafter was last tried
+        self._decisions = 0
+        none = np.zeros((1, k))
+        fill(none, none, np.ones(k + 1), np.zeros((2, k + 1)), 0.0, k)  # compiles, once
+
+    def wants_lookup(self, requests: int, context: float) -> bool:
+        """Whether lookups should be made before this decision."""
+        if not self.lookups:
+            return False
+        cost = requests * sum(self.prices.lookup(method) for method in self.lookups)
+        share = cost / float(self.prices.steps(requests, context)[0])
+        wait = 1 if self._brought > WORTH * share else math.ceil(share / IDLE_COST)
+        self._since_lookup += 1
+        if self._since_lookup < wait:
+            return False
+        self._since_lookup = 0
+        return True
+
+    def decide(
+        self,
+        request_ids: Sequence[str],
+        found: Sequence[Mapping[str, Offer]],
+        asked: Sequence[Mapping[str, Offer]],
+        context: float,
+        behind: float = 0.0,
+        looked: bool = True,
+    ) -> Decision:
+        """The drafts of the next step.
+
+        Args:
+            request_ids: that decode.
+            found: per request what lookups found.
+            asked: per request what drafters could be asked for.
+            context: mean tokens of each request.
+            behind: seconds that the drafters would need to read up on the text.
+            looked: whether lookups were made.
+        """
+        self._decisions += 1
+        count = len(request_ids)
+        plain = self.prices.steps(count, context)
+        gains, chosen = self._lookup_gains(request_ids, found)
+        nobody = np.zeros_like(gains)
+        free = np.zeros((count + 1, self.k + 1))
+        best_rate, best, _ = fill(gains, nobody, plain, free, 0.0, 0)
+        methods: list[str | None] = list(chosen)
+        base = count / float(plain[0])
+        if looked and self.lookups:
+            self._brought = RECENT * self._brought + (1 - RECENT) * (best_rate / base - 1)
+        for drafter in self.drafters:
+            own = self._gains(drafter, request_ids, asked)
+            costs = self.prices.drafts(drafter, count, context)
+            rate, lengths, takes = fill(gains, own, plain, costs, behind / HORIZON, self.k)
+            if rate > best_rate:
+                best_rate, best = rate, lengths
+                methods = [
+                    drafter if taken else name for taken, name in zip(takes, chosen, strict=True)
+                ]
+        self._explore(request_ids, asked, plain, context, behind, methods, best)
+        for i, length in enumerate(best):
+            if not length:
+                methods[i] = None
+            elif methods[i] in self.drafters:
+                self._tested[request_ids[i]] = self._decisions
+        return Decision(methods, [int(length) for length in best], best_rate / base - 1)
+
+    def record(self, method: str, request_id: str, kind: object, drafted: int, stood: int) -> None:
+        """Note what became of a draft; see `Records.record`."""
+        self.records[method].record(request_id, kind, min(drafted, self.k), min(stood, self.k))
+
+    def forget(self, request_id: str) -> None:
+        """A request ended."""
+        self._tested.pop(request_id, None)
+        for records in self.records.values():
+            records.forget(request_id)
+
+    def _lookup_gains(
+        self, request_ids: Sequence[str], found: Sequence[Mapping[str, Offer]]
+    ) -> tuple[FloatArray, list[str | None]]:
+        """[B, k] survivals of each request's best lookup, and whose they are."""
+        gains = np.zeros((len(request_ids), self.k))
+        chosen: list[str | None] = [None] * len(request_ids)
+        for method in self.lookups:
+            own = self._gains(method, request_ids, found)
+            better = own.sum(1) > gains.sum(1)
+            gains[better] = own[better]
+            for i in better.nonzero()[0]:
+                chosen[i] = method
+        return gains, chosen
+
+    def _gains(
+        self, method: str, request_ids: Sequence[str], offers: Sequence[Mapping[str, Offer]]
+    ) -> FloatArray:
+        """[B, k] survivals of each request's draft by a method, 0 beyond its length."""
+        gains = np.zeros((len(request_ids), self.k))
+        places = [i for i, each in enumerate(offers) if method in each and each[method].length]
+        if places:
+            made = [offers[i][method] for i in places]
+            survivals = self.records[method].survivals(
+                [request_ids[i] for i in places], [offer.kind for offer in made]
+            )
+            lengths = np.array([[offer.length] for offer in made])
+            gains[places] = np.where(np.arange(self.k) < lengths, survivals, 0.0)
+        return gains
+
+    def _explore(
+        self,
+        request_ids: Sequence[str],
+        asked: Sequence[Mapping[str, Offer]],
+        plain: FloatArray,
+        context: float,
+        behind: float,
+        methods: list[str | None],
+        lengths: NDArray[np.int64],
+    ) -> None:
+        """Let a drafter that nobody chose try again, when enough was put by for it."""
+        if not self.drafters or any(method in self.drafters for method in methods):
+            return
+        self._account += EXPLORATION * float(plain[0])
+        drafter = self.drafters[self._decisions % len(self.drafters)]
+        able = [i for i, offers in enumerate(asked) if drafter in offers and not lengths[i]]
+        if not able:
+            return
+        k = min(EXPLORED_TOKENS, self.k)
+        cost = float(self.prices.drafts(drafter, len(request_ids), context)[1, k]) + behind
+        cost += float(plain[min(int(lengths.sum()) + k, len(plain) - 1)] - plain[lengths.sum()])
+        self._account = min(self._account, 2 * cost)
+        if self._account < cost:
+            return
+        self._account -= cost
+        oldest = min(able, key=lambda i: self._tested.get(request_ids[i], 0))
+        length = min(k, asked[oldest][drafter].length)
+        if length:
+            methods[oldest] = drafter
+            lengths[oldest] = length

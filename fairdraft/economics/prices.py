@@ -1,0 +1,119 @@
+"""What steps cost now: a profile's figures, corrected by the steps that run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairdraft.economics.surface import CostSurface
+
+FloatArray = NDArray[np.float64]
+
+CONTEXT_BUCKET = 128  # tokens; costs are looked up once for each
+PRIOR_STEPS = 16.0  # so many steps' worth of belief in the profile
+MEMORY = 0.98  # of a correction: machines get busy, and idle again
+ODD = 2.0  # a step so many times longer or shorter than expected says nothing about the next
+
+
+class _Correction:
+    """Measured / expected, drawn towards 1; older measurements fade."""
+
+    def __init__(self) -> None:
+        self.weight = PRIOR_STEPS
+        self.factor = 1.0
+
+    def add(self, ratio: float) -> None:
+        self.weight = PRIOR_STEPS + MEMORY * (self.weight - PRIOR_STEPS) + 1
+        self.factor += (ratio - self.factor) / self.weight
+
+
+class Prices:
+    """Seconds of steps and of drafts.
+
+    Args:
+        step: of a whole step but for drafting, rows are 1 + drafts of each request.
+        drafters: by method, of drafting; rows are the draft length. A method that is not there
+            costs nothing until it is measured.
+        k: longest draft.
+    """
+
+    def __init__(self, step: CostSurface, drafters: dict[str, CostSurface], k: int) -> None:
+        self.step = step
+        self.drafters = drafters
+        self.k = k
+        self._steps: dict[tuple[int, int], FloatArray] = {}
+        self._drafts: dict[tuple[str, int, int], FloatArray] = {}
+        self._step_corrections: defaultdict[tuple[int, int], _Correction] = defaultdict(_Correction)
+        self._draft_corrections: defaultdict[str, _Correction] = defaultdict(_Correction)
+        self._lookups: dict[str, float] = {}
+
+    def steps(self, requests: int, context: float) -> FloatArray:
+        """[requests · k + 1]: seconds of a step with 0, 1, 2 … draft tokens, all requests together.
+
+        Args:
+            requests: that decode.
+            context: mean tokens of each.
+        """
+        place = (requests, int(context) // CONTEXT_BUCKET)
+        if place not in self._steps:
+            middle = (place[1] + 0.5) * CONTEXT_BUCKET
+            extra = np.arange(requests * self.k + 1)
+            self._steps[place] = np.array(
+                [
+                    self.step.seconds(requests, 1 + e / requests, middle, extrapolate=True)
+                    for e in extra
+                ]
+            )
+            self._steps[place].setflags(write=False)
+        factors = np.array([self._step_corrections[requests, b].factor for b in range(self.k + 1)])
+        corrected = self._steps[place] * factors.repeat(requests)[: requests * self.k + 1]
+        found: FloatArray = np.maximum.accumulate(corrected)
+        return found
+
+    def drafts(self, method: str, requests: int, context: float) -> FloatArray:
+        """[requests + 1, k + 1]: seconds to draft for so many requests, so many tokens each."""
+        place = (method, requests, int(context) // CONTEXT_BUCKET)
+        if place not in self._drafts:
+            found = np.zeros((requests + 1, self.k + 1))
+            if method in self.drafters:
+                surface, middle = self.drafters[method], (place[2] + 0.5) * CONTEXT_BUCKET
+                for b in range(1, requests + 1):
+                    for k in range(1, self.k + 1):
+                        found[b, k] = surface.seconds(b, k, middle, extrapolate=True)
+            self._drafts[place] = found
+        return self._drafts[place] * self._draft_corrections[method].factor
+
+    def learn_step(self, requests: int, drafted: int, context: float, seconds: float) -> None:
+        """Note what a step took that ran only requests that decode.
+
+        Args:
+            requests: of them.
+            drafted: draft tokens it verified.
+            context: mean tokens of each.
+            seconds: drafting left out.
+        """
+        extra = min(drafted, requests * self.k)
+        place = (requests, int(context) // CONTEXT_BUCKET)
+        expected = float(self._steps[place][extra]) if place in self._steps else None
+        if expected is not None and expected / ODD < seconds < expected * ODD:
+            self._step_corrections[requests, extra // requests].add(seconds / expected)
+
+    def learn_draft(
+        self, method: str, requests: int, k: int, context: float, seconds: float
+    ) -> None:
+        """Note what drafting took, k tokens at most for each of so many requests."""
+        if method not in self.drafters:
+            each = seconds / max(requests, 1)
+            before = self._lookups.get(method, each)
+            self._lookups[method] = before + 0.1 * (min(each, 4 * before) - before)
+            return
+        place = (method, requests, int(context) // CONTEXT_BUCKET)
+        expected = self._drafts[place][requests, k] if place in self._drafts else 0.0
+        if expected and expected / ODD < seconds < expected * ODD:
+            self._draft_corrections[method].add(seconds / expected)
+
+    def lookup(self, method: str) -> float:
+        """Seconds a request's lookup takes, as measured; 0 before the first."""
+        return self._lookups.get(method, 0.0)

@@ -1,0 +1,329 @@
+"""Drafts as long as they pay, by the method that promises most, or none: leave it on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from fairdraft.config import require
+from fairdraft.draft import EMPTY_DRAFT, Draft
+from fairdraft.economics.controller import Controller, Decision, Offer
+from fairdraft.economics.prices import Prices
+from fairdraft.economics.profile import Profile
+from fairdraft.proposers.base import Proposer, Rows
+from fairdraft.proposers.calibration import calibrate, guessed_drafter
+from fairdraft.proposers.hybrid import build_methods, joint_needs
+from fairdraft.request import Request
+from fairdraft.sampling.sampler import DraftNoise
+
+LOOKUP = "suffix"  # the method that fits any target
+HEADS = ("eagle3",)  # beside it, if one comes with fairdraft for the target
+CATCH_UP = 1 / 16  # of a drafted token's time that reading one row of the text takes
+
+
+@dataclass
+class _Shadow:
+    """A lookup's draft that the text will judge, however much of it is verified.
+
+    Args:
+        method, kind: whose, and of what kind.
+        begin: place of its first token in the text.
+        token_ids: the draft.
+        stood: tokens of it that the text has confirmed so far.
+    """
+
+    method: str
+    kind: object
+    begin: int
+    token_ids: tuple[int, ...]
+    stood: int = 0
+
+
+@dataclass
+class _Asked:
+    """A drafter's draft that waits for its verdict, and the request's counts before it."""
+
+    method: str
+    kind: object
+    steps: int
+    drafted: int
+    accepted: int
+
+
+class AutoProposer(Proposer):
+    """Per request and step: who drafts, and how much, 0 included.
+
+    See `economics.controller` for how it decides. Costs come from a profile, or from a second of
+    measuring when the model is loaded, and are corrected by every step that runs. What lookups
+    found is judged by the text that follows, so that they cost nothing to try; drafters that do
+    not pay are tried again now and then, for half a percent of the time.
+
+    Attributes:
+        controller: with its records and prices; set by `bind`.
+        decisions: how often each (method, length) was taken, a request each.
+
+    Args:
+        num_speculative_tokens: longest draft.
+        methods: as in `HybridProposer`, chains only; None takes suffix, and the EAGLE-3 head that
+            comes with fairdraft for the target, if there is one.
+        profile: file that `fairdraft profile` wrote on this machine; None measures at start.
+
+    Raises:
+        ConfigError: no methods, one that cannot be part of it, bad keys of one, or a profile that
+            cannot be read.
+    """
+
+    controller: Controller
+
+    def __init__(
+        self,
+        num_speculative_tokens: int,
+        methods: Sequence[str | Mapping[str, Any]] | None = None,
+        profile: str | None = None,
+    ) -> None:
+        super().__init__(num_speculative_tokens)
+        self.profile = None if profile is None else Profile.load(profile)
+        self._given = methods is not None
+        self.proposers = build_methods(
+            [LOOKUP] if methods is None else methods, num_speculative_tokens
+        )
+        for name, proposer in self.proposers.items():
+            require(
+                not proposer.drafts_trees,
+                f"{name!r} drafts trees, but auto chooses lengths of chains: leave its tree keys "
+                "out, or use method 'hybrid'",
+            )
+        self.decisions: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self._shadows: dict[str, list[_Shadow]] = {}
+        self._asked: dict[str, _Asked] = {}
+        self._last: dict[tuple[str, str], bool] = {}  # (request, method) → its last draft stood
+        self._ran: dict[str, int] = {}  # draft tokens of the step under way
+        self._drafted_at = 0.0
+        self._observing = 0.0  # seconds that drafters took to see the last step
+        self._context = 0.0
+        self._in_favour: set[str] = set()  # drafters that were asked in the last decision
+
+    def bind(self, target: Any) -> None:
+        """Bind every method and learn what steps cost."""
+        from fairdraft.models.heads import shipped_head
+
+        if not self._given:
+            name = getattr(target, "name", "")
+            found = [head for head in HEADS if shipped_head(name, head) is not None]
+            longest = self.num_speculative_tokens
+            self.proposers = build_methods([LOOKUP, *found], longest)
+        for proposer in self.proposers.values():
+            proposer.bind(target)
+        self.needs = joint_needs(self.proposers.values())
+        k = self.num_speculative_tokens
+        lookups = [name for name, each in self.proposers.items() if each.is_lookup]
+        drafters = [name for name in self.proposers if name not in lookups]
+        if self.profile is not None:
+            measured = {name: self.profile.drafter(name) for name in drafters}
+            prices = Prices(self.profile.step, measured, k)
+        else:
+            step = calibrate(target, k)
+            prices = Prices(step, {name: guessed_drafter(step, k) for name in drafters}, k)
+        self.controller = Controller(prices, lookups, drafters, k)
+
+    def start(self, request: Request) -> None:
+        """A request begins, or begins again."""
+        self._asked.pop(request.request_id, None)
+        for proposer in self.proposers.values():
+            proposer.start(request)
+
+    def observe(self, rows: Rows) -> None:
+        """Time the step; drafters that nobody asks keep what they may need later."""
+        if self._ran and self._ran.keys() == set(rows.request_ids):
+            self.controller.prices.learn_step(
+                len(self._ran),
+                sum(self._ran.values()),
+                self._context,
+                perf_counter() - self._drafted_at,
+            )
+        self._ran = {}
+        start = perf_counter()
+        for name, proposer in self.proposers.items():
+            if name in self._in_favour:
+                proposer.observe(rows)
+            else:
+                proposer.defer(rows)
+        self._observing = perf_counter() - start
+
+    def finish(self, request_id: str) -> None:
+        """Forget the request; what the workload learnt from it stays."""
+        for kept in (self._shadows, self._asked):
+            kept.pop(request_id, None)
+        for name, proposer in self.proposers.items():
+            proposer.finish(request_id)
+            self._last.pop((request_id, name), None)
+        self.controller.forget(request_id)
+
+    def propose(
+        self,
+        requests: Sequence[Request],
+        budgets: Sequence[int],
+        slots: Sequence[Sequence[int]],
+        noise: DraftNoise,
+    ) -> list[Draft]:
+        """Look up, decide, and let the drafters that were chosen draft."""
+        for request in requests:
+            self._settle(request)
+        arguments = list(zip(requests, budgets, slots, strict=True))
+        self._context = sum(request.num_tokens for request in requests) / len(requests)
+        looked = self.controller.wants_lookup(len(requests), self._context)
+        found = self._look_up(arguments, noise) if looked else [{} for _ in requests]
+        decision = self._decide(arguments, found, looked)
+        drafts = [EMPTY_DRAFT] * len(requests)
+        for i, (method, length) in enumerate(zip(decision.methods, decision.lengths, strict=True)):
+            self.decisions[method or "off", length] += 1
+            if method in found[i]:
+                drafts[i] = found[i][method].trimmed(length)
+        self._in_favour = set()
+        for name in self.controller.drafters:
+            places = [i for i, method in enumerate(decision.methods) if method == name]
+            if places:
+                asked = self._ask(name, places, decision, arguments, noise)
+                for i, draft in zip(places, asked, strict=True):
+                    drafts[i] = draft
+        self._ran = {r.request_id: len(draft) for r, draft in zip(requests, drafts, strict=True)}
+        self._drafted_at = perf_counter()
+        return drafts
+
+    def _look_up(
+        self, arguments: Sequence[tuple[Request, int, Sequence[int]]], noise: DraftNoise
+    ) -> list[dict[str, Draft]]:
+        """What each lookup finds for each request; the text will judge it."""
+        found: list[dict[str, Draft]] = [{} for _ in arguments]
+        for name in self.controller.lookups:
+            proposer = self.proposers[name]
+            start = perf_counter()
+            drafts = proposer.propose(
+                [request for request, _, _ in arguments],
+                [proposer.num_speculative_tokens] * len(arguments),
+                [slots for _, _, slots in arguments],
+                noise,
+            )
+            self.controller.prices.learn_draft(
+                name, len(arguments), 1, self._context, perf_counter() - start
+            )
+            for offers, (request, _, _), draft in zip(found, arguments, drafts, strict=True):
+                if len(draft):
+                    offers[name] = draft
+                    kind = self._kind(request, name, len(draft))
+                    self._shadows.setdefault(request.request_id, []).append(
+                        _Shadow(name, kind, request.num_tokens, draft.token_ids)
+                    )
+        return found
+
+    def _decide(
+        self,
+        arguments: Sequence[tuple[Request, int, Sequence[int]]],
+        found: Sequence[Mapping[str, Draft]],
+        looked: bool,
+    ) -> Decision:
+        names = [request.request_id for request, _, _ in arguments]
+        offers = [
+            {
+                name: Offer(min(len(draft), budget), self._kind(request, name, len(draft)))
+                for name, draft in drafts.items()
+            }
+            for (request, budget, _), drafts in zip(arguments, found, strict=True)
+        ]
+        asked = [
+            {
+                name: Offer(
+                    min(budget, self.proposers[name].num_speculative_tokens),
+                    self._kind(request, name, 0),
+                )
+                for name in self.controller.drafters
+            }
+            for request, budget, _ in arguments
+        ]
+        behind = 0.0
+        for name in self.controller.drafters:
+            rows = self.proposers[name].num_deferred(names)
+            if rows:
+                each = self.controller.prices.drafts(name, len(names), self._context)[1, 1]
+                behind += CATCH_UP * rows * float(each)
+        return self.controller.decide(names, offers, asked, self._context, behind, looked)
+
+    def _ask(
+        self,
+        name: str,
+        places: Sequence[int],
+        decision: Decision,
+        arguments: Sequence[tuple[Request, int, Sequence[int]]],
+        noise: DraftNoise,
+    ) -> list[Draft]:
+        """A drafter's drafts for some requests, timed."""
+        proposer = self.proposers[name]
+        chosen = [arguments[i] for i in places]
+        lengths = [decision.lengths[i] for i in places]
+        behind = proposer.num_deferred([request.request_id for request, _, _ in chosen])
+        start = perf_counter()
+        drafts = proposer.propose(
+            [request for request, _, _ in chosen],
+            lengths,
+            [slots for _, _, slots in chosen],
+            noise,
+        )
+        seconds = perf_counter() - start
+        if not behind:
+            self.controller.prices.learn_draft(
+                name, len(places), max(lengths), self._context, seconds + self._observing
+            )
+        self._in_favour.add(name)
+        for request, _, _ in chosen:
+            counters = request.counters
+            self._asked[request.request_id] = _Asked(
+                name,
+                self._kind(request, name, 0),
+                counters.num_steps,
+                counters.num_draft_tokens,
+                counters.num_accepted_tokens,
+            )
+        return drafts
+
+    def _kind(self, request: Request, method: str, length: int) -> object:
+        """What is known of a draft before its tokens are: how far a lookup found, and whether the
+        method was right in the end when it drafted last."""
+        return length.bit_length(), self._last.get((request.request_id, method), False)
+
+    def _settle(self, request: Request) -> None:
+        """Let the text judge what lookups found, and note the verdict on a drafter's draft."""
+        name = request.request_id
+        shadows = self._shadows.pop(name, [])
+        for method in self.controller.lookups:
+            self._last[name, method] = False
+        self._shadows[name] = [shadow for shadow in shadows if not self._judge(shadow, request)]
+        asked = self._asked.pop(name, None)
+        if asked is None or request.counters.num_steps == asked.steps:
+            return
+        drafted = request.counters.num_draft_tokens - asked.drafted
+        stood = request.counters.num_accepted_tokens - asked.accepted
+        if drafted:
+            self.controller.record(asked.method, name, asked.kind, drafted, stood)
+            self._last[name, asked.method] = stood == drafted
+
+    def _judge(self, shadow: _Shadow, request: Request) -> bool:
+        """Compare with the text as far as it goes; whether that settled it."""
+        text = request.token_ids
+        drafted = len(shadow.token_ids)
+        while shadow.stood < drafted and shadow.begin + shadow.stood < len(text):
+            place = shadow.begin + shadow.stood
+            if text[place] != shadow.token_ids[shadow.stood]:
+                break
+            shadow.stood += 1
+        left = len(text) - shadow.begin - shadow.stood  # tokens that it did not foresee
+        if left <= (shadow.stood == drafted):  # none, or the bonus token
+            self._last[request.request_id, shadow.method] = True
+        if shadow.stood < drafted and not left:
+            return False
+        self.controller.record(
+            shadow.method, request.request_id, shadow.kind, drafted, shadow.stood
+        )
+        return True

@@ -1,0 +1,72 @@
+"""A quick look at what runs cost here, for those who bring no profile."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import torch
+
+from fairdraft.economics.surface import CostSurface, Point
+from fairdraft.models import FlatBatch, Runner
+
+REQUESTS = (1, 4, 8)
+CONTEXT = 128
+ROUNDS = 3  # the first warms up
+BLOCK = 16
+GUESS = (0.05, 0.1)  # of a plain step: what drafting costs at all, and each token
+
+
+def calibrate(runner: Runner, k: int) -> CostSurface:
+    """Seconds of a run over requests and rows; a second or two on a laptop's CPU.
+
+    The runner's KV is made anew. Scheduling and verification are not in it.
+
+    Args:
+        runner: the target.
+        k: longest draft.
+    """
+    lengths = sorted({0, 1, (k + 1) // 2, k})
+    room = -(-(CONTEXT + k + 1) // BLOCK)
+    runner.allocate(max(REQUESTS) * room * BLOCK, BLOCK)
+    samples: dict[tuple[int, int], list[float]] = {}
+    for number in range(ROUNDS):
+        for requests in REQUESTS:
+            for length in lengths:
+                batch = _batch(runner, requests, 1 + length, room)
+                start = perf_counter()
+                float(runner.run(batch).logits[0, 0])  # waits for a GPU too
+                if number:
+                    samples.setdefault((requests, 1 + length), []).append(perf_counter() - start)
+    points = (Point(b, n, CONTEXT, (min(each),)) for (b, n), each in samples.items())
+    return CostSurface(points, "the calibration")
+
+
+def guessed_drafter(step: CostSurface, k: int) -> CostSurface:
+    """Seconds of drafting, guessed from the target's; the first drafts correct it."""
+    fixed, each = GUESS
+    return CostSurface(
+        (
+            Point(b, n, CONTEXT, (step.seconds(b, 1, CONTEXT) * (fixed + each * n),))
+            for b in step.requests
+            for n in range(1, k + 1)
+        ),
+        "the guess",
+    )
+
+
+def _batch(runner: Runner, requests: int, rows: int, room: int) -> FlatBatch:
+    """Rows behind a context of zeros, `room` blocks a request."""
+    places = torch.arange(CONTEXT, CONTEXT + rows)
+    starts = torch.arange(requests)[:, None] * room * BLOCK
+    total = requests * rows
+    device = runner.device
+    return FlatBatch(
+        (torch.arange(total) * 37 % runner.vocab_size).to(device),
+        places.repeat(requests).to(device),
+        (starts + places).flatten().to(device),
+        list(range(0, total + 1, rows)),
+        [CONTEXT] * requests,
+        [list(range(i * room, (i + 1) * room)) for i in range(requests)],
+        BLOCK,
+        torch.arange(total, device=device),
+    )
