@@ -15,6 +15,7 @@ from fairdraft.cli.demo import demo
 from fairdraft.cli.diagnose import diagnose
 from fairdraft.cli.generate import generate
 from fairdraft.cli.inspect import inspect
+from fairdraft.cli.plan import plan
 from fairdraft.cli.profile import profile
 from fairdraft.cli.prove import prove
 from fairdraft.errors import FairdraftError
@@ -31,6 +32,7 @@ app.command()(demo)
 app.command()(prove)
 app.command()(inspect)
 app.command()(profile)
+app.command()(plan)
 app.command()(diagnose)
 app.add_typer(bench.app, name="bench")
 app.add_typer(train.app, name="train")
