@@ -159,6 +159,8 @@ class SamplingParams:
 
 
 RULES = ("standard", "block", "coupled", "synthetic")
+DEFAULT_LENGTH = 4
+DEFAULT_LENGTHS = {"auto": 8}
 
 
 class SpeculativeConfig:
@@ -167,7 +169,11 @@ class SpeculativeConfig:
     Args:
         method: name of a registered proposer, such as "ngram"; "off" drafts nothing, for a run
             without speculation under the same rule.
-        num_speculative_tokens: draft length k, at least 1.
+        num_speculative_tokens: draft length k, at least 1; None takes 4, and 8 for "auto", where it
+            is the most that a request may draft.
+        num_speculative_tokens_per_batch_size: [[first, last, k], …]: the draft length while so many
+            requests decode, 0 allowed; ranges ascend from 1 without gaps, and the last one holds
+            beyond its end. None takes num_speculative_tokens always.
         model: the drafter's checkpoint, for methods that need one.
         rejection_sample_method: which rule verifies drawn drafts: "standard", "block" (chains
             only, keeps more), "coupled" (tokens depend on the seed alone, not on drafter, k or
@@ -185,17 +191,20 @@ class SpeculativeConfig:
     def __init__(
         self,
         method: str,
-        num_speculative_tokens: int = 4,
+        num_speculative_tokens: int | None = None,
         model: str | None = None,
         rejection_sample_method: str = "standard",
         synthetic_acceptance_rates: Sequence[float] | None = None,
         synthetic_acceptance_length: float | None = None,
+        num_speculative_tokens_per_batch_size: Sequence[Sequence[int]] | None = None,
         **options: Any,
     ) -> None:
         require(
             isinstance(method, str) and bool(method),
             f"method is {method!r}, but must be a proposer's name, such as 'ngram', or 'off'",
         )
+        if num_speculative_tokens is None:
+            num_speculative_tokens = DEFAULT_LENGTHS.get(method, DEFAULT_LENGTH)
         require_int(
             "num_speculative_tokens",
             num_speculative_tokens,
@@ -214,6 +223,9 @@ class SpeculativeConfig:
         self.rejection_sample_method = rejection_sample_method
         self.acceptance_rates = self._check_synthetic(
             num_speculative_tokens, synthetic_acceptance_rates, synthetic_acceptance_length
+        )
+        self.lengths_per_batch_size = _check_lengths(
+            num_speculative_tokens, num_speculative_tokens_per_batch_size
         )
         self.method = method
         self.num_speculative_tokens = num_speculative_tokens
@@ -279,6 +291,34 @@ class SpeculativeConfig:
             f"num_speculative_tokens={self.num_speculative_tokens}, model={self.model!r}, "
             f"rejection_sample_method={self.rejection_sample_method!r}, options={self.options!r})"
         )
+
+
+def _check_lengths(k: int, given: Any) -> tuple[tuple[int, int, int], ...]:
+    """`num_speculative_tokens_per_batch_size` as triples; none if it is not given."""
+    if given is None:
+        return ()
+    name = "num_speculative_tokens_per_batch_size"
+    form = "[[1, 4, 3], [5, 16, 1], [17, 64, 0]]: first and last batch size, draft length"
+    listed = isinstance(given, Sequence) and not isinstance(given, str) and len(given) > 0
+    require(listed, f"{name} is {given!r}, but must be a list such as {form}")
+    expected = 1
+    for entry in given:
+        whole = isinstance(entry, Sequence) and not isinstance(entry, str) and len(entry) == 3
+        require(whole, f"{name} has the entry {entry!r}, but entries are as in {form}")
+        first, last, length = entry
+        for value in entry:
+            require_int(f"a number of {name}", value, 0, f"write it like {form}")
+        require(
+            first == expected and last >= first,
+            f"{name} goes on with batch sizes {first} to {last} where {expected} comes next: leave "
+            "no gap and no overlap, and begin with 1",
+        )
+        require(
+            length <= k,
+            f"{name} asks for {length} tokens, above num_speculative_tokens = {k}: raise that",
+        )
+        expected = last + 1
+    return tuple((first, last, length) for first, last, length in given)
 
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")

@@ -43,8 +43,12 @@ class Measurement:
         self.times.add(other.times)
 
 
-def measure(llm: LLM, prompts: Sequence[Sequence[int]], params: SamplingParams) -> Measurement:
-    """Generate for all prompts at once and measure it."""
+def measure(
+    llm: LLM,
+    prompts: Sequence[Sequence[int]],
+    params: SamplingParams | Sequence[SamplingParams],
+) -> Measurement:
+    """Generate for all prompts at once and measure it; parameters for all, or one each."""
     before = asdict(llm.times)
     start = perf_counter()
     outputs = llm.generate([{"prompt_token_ids": list(prompt)} for prompt in prompts], params)

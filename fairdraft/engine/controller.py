@@ -28,3 +28,20 @@ class FixedController:
     def draft_lengths(self, requests: Sequence[Request]) -> list[int]:
         """k for every request."""
         return [self.num_speculative_tokens] * len(requests)
+
+
+class BatchSizeController:
+    """A draft length for each number of requests that decode, as vLLM's key of that name has it.
+
+    Args:
+        lengths: (first, last, draft length), ascending without gaps; the last one holds beyond.
+    """
+
+    def __init__(self, lengths: Sequence[tuple[int, int, int]]) -> None:
+        self.lengths = tuple(lengths)
+
+    def draft_lengths(self, requests: Sequence[Request]) -> list[int]:
+        """The length for this many."""
+        count = len(requests)
+        found = next((k for _, last, k in self.lengths if count <= last), self.lengths[-1][2])
+        return [found] * count

@@ -20,7 +20,7 @@ from fairdraft.engine.batches import (
     standing_rows,
     trace_record,
 )
-from fairdraft.engine.controller import Controller, FixedController
+from fairdraft.engine.controller import BatchSizeController, Controller, FixedController
 from fairdraft.engine.detokenizer import Detokenizer
 from fairdraft.engine.scheduler import ScheduledRequest, Scheduler
 from fairdraft.errors import ConfigError, IntegrityError, RequestError
@@ -64,11 +64,13 @@ class Engine:
         self.tokenizer = tokenizer
         self.eos_token_ids = eos_token_ids
         self.proposer = proposer
+        speculative = config.speculative_config
         if controller is None:
             controller = FixedController(proposer.num_speculative_tokens if proposer else 0)
-        self.controller = controller
+            if speculative is not None and speculative.lengths_per_batch_size:
+                controller = BatchSizeController(speculative.lengths_per_batch_size)
+        self.controller: Controller = controller
         self.trace = trace
-        speculative = config.speculative_config
         self.rule = speculative.rejection_sample_method if speculative else "standard"
         self.acceptance_rates = speculative.acceptance_rates if speculative else ()
         self.noise = DraftNoise(coupled=self.rule == "coupled")

@@ -1,0 +1,315 @@
+"""The same traffic again under any policy, at any prices: compared in seconds, free of noise.
+
+A trace of a run with long drafts says, for every place of every text, how many tokens a draft from
+there would have had and how many would have stood. A shorter draft begins some rounds inside of
+what a longer one got right; there it is taken to find, and get right, what was left of it. A draft
+that stood whole is taken to have foreseen the bonus token too, if the next round's first token
+stood: the phrase went on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairdraft.economics.controller import Controller, Offer
+from fairdraft.economics.filling import fill
+from fairdraft.economics.prices import Prices
+from fairdraft.economics.profile import Profile
+from fairdraft.errors import ReadingError
+
+IntArray = NDArray[np.int64]
+Round = tuple[int, int]  # drafted, accepted
+
+
+@dataclass(frozen=True)
+class Text:
+    """One request's text as a drafter saw it.
+
+    Args:
+        name: unique.
+        context: tokens before the first place.
+        found: [n] tokens of a draft that begins at each place.
+        stood: [n] those that stand.
+        kind: of traffic, for reports.
+    """
+
+    name: str
+    context: int
+    found: IntArray
+    stood: IntArray
+    kind: str = ""
+
+    @classmethod
+    def of_rounds(cls, name: str, context: int, rounds: Sequence[Round], kind: str = "") -> Text:
+        """From the rounds of a trace, steps without a draft included as (0, 0)."""
+        length = sum(accepted + 1 for _, accepted in rounds)
+        found, stood = np.zeros(length, np.int64), np.zeros(length, np.int64)
+        longest = max((drafted for drafted, _ in rounds), default=0)
+        begin = length
+        for drafted, accepted in reversed(rounds):
+            end = begin  # the next round's begin
+            begin = end - accepted - 1
+            whole = drafted > 0 and accepted == drafted
+            goes_on = whole and end < length and stood[end] > 0
+            right = accepted + (1 + stood[end] if goes_on else 0)
+            have = longest if goes_on else drafted
+            for i in range(accepted + 1):
+                stood[begin + i] = min(max(right - i, 0), longest)
+                found[begin + i] = have if goes_on else max(have - i, 0)
+        return cls(name, context, np.maximum(found, stood), stood, kind)
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+
+def read_trace(lines: Iterable[str], source: str, kind: str = "") -> list[Text]:
+    """The texts of a step trace.
+
+    Args:
+        lines: of the file.
+        source: its name, for messages.
+        kind: of traffic.
+
+    Raises:
+        ReadingError: it is no trace, or nothing decoded in it.
+    """
+    rounds: dict[str, list[Round]] = {}
+    contexts: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            for entry in json.loads(line)["requests"]:
+                if "num_accepted" not in entry:
+                    continue
+                name = str(entry["request_id"])
+                drafted = len(entry["draft_token_ids"])
+                if "parents" in entry:
+                    raise ReadingError(f"{source!r} has trees: trace a method that drafts chains")
+                if name not in contexts:
+                    contexts[name] = entry["num_computed_tokens"] + entry["num_new_tokens"]
+                rounds.setdefault(name, []).append((drafted, int(entry["num_accepted"])))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ReadingError(
+                f"line {number} of {source!r} is no step of a trace ({type(error).__name__}: "
+                f"{error}): give what LLM(trace=…) or --trace wrote"
+            ) from None
+    if not rounds:
+        raise ReadingError(f"nothing decodes in {source!r}: trace a run that writes something")
+    return [Text.of_rounds(name, contexts[name], each, kind) for name, each in rounds.items()]
+
+
+@dataclass
+class Stream:
+    """A text while it is written.
+
+    Attributes:
+        text: which.
+        place: tokens written.
+    """
+
+    text: Text
+    place: int = 0
+
+    @property
+    def found(self) -> int:
+        """Tokens that a draft would have here; the last token needs none."""
+        return int(min(self.text.found[self.place], len(self.text) - self.place - 1))
+
+    @property
+    def stood(self) -> int:
+        """Those that would stand."""
+        return int(min(self.text.stood[self.place], len(self.text) - self.place - 1))
+
+
+class Policy(Protocol):
+    """Says how long each stream's draft is."""
+
+    def lengths(self, streams: Sequence[Stream], context: float) -> list[int]:
+        """Per stream, at most what it has found."""
+
+    def after(self, stream: Stream, begin: int, length: int, accepted: int) -> None:
+        """A stream went on."""
+
+
+class Static:
+    """k tokens always; 0 is off."""
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+
+    def lengths(self, streams: Sequence[Stream], context: float) -> list[int]:
+        """k, or what there is."""
+        return [min(self.k, stream.found) for stream in streams]
+
+    def after(self, stream: Stream, begin: int, length: int, accepted: int) -> None:
+        """Learns nothing."""
+
+
+class Oracle:
+    """The best lengths of each step, knowing what will stand."""
+
+    def __init__(self, prices: Prices, drafter: str | None, k: int) -> None:
+        self.prices, self.drafter, self.k = prices, drafter, k
+
+    def lengths(self, streams: Sequence[Stream], context: float) -> list[int]:
+        """Tokens that stand, as far as they pay."""
+        count = len(streams)
+        stands = np.array([np.arange(self.k) < min(s.stood, self.k) for s in streams], np.float64)
+        plain = self.prices.steps(count, context)
+        none = np.zeros_like(stands)
+        free = np.zeros((count + 1, self.k + 1))
+        if self.drafter is None:
+            return list(map(int, fill(stands, none, plain, free, 0.0, 0)[1]))
+        costs = self.prices.drafts(self.drafter, count, context)
+        return list(map(int, fill(none, stands, plain, costs, 0.0, self.k)[1]))
+
+    def after(self, stream: Stream, begin: int, length: int, accepted: int) -> None:
+        """Knows it all."""
+
+
+class Auto:
+    """The controller, fed as the engine feeds it."""
+
+    def __init__(self, prices: Prices, method: str, lookup: bool, k: int) -> None:
+        self.method, self.lookup = method, lookup
+        self.controller = Controller(
+            prices, [method] if lookup else [], [] if lookup else [method], k
+        )
+        self._shadows: dict[str, list[tuple[int, int, int, object]]] = {}
+        self._right: dict[str, bool] = {}
+        self._kinds: dict[str, object] = {}
+
+    def lengths(self, streams: Sequence[Stream], context: float) -> list[int]:
+        """What it decides."""
+        names = [stream.text.name for stream in streams]
+        offers: list[Mapping[str, Offer]] = []
+        looked = not self.lookup or self.controller.wants_lookup(len(streams), context)
+        for stream, name in zip(streams, names, strict=True):
+            if self.lookup:
+                self._judge(stream)
+            length = stream.found if looked else 0
+            kind = (length.bit_length() if self.lookup else 0, self._right.get(name, False))
+            self._kinds[name] = kind
+            if length and self.lookup:
+                shadow = (stream.place, length, min(stream.stood, length), kind)
+                self._shadows.setdefault(name, []).append(shadow)
+            offers.append({self.method: Offer(min(length, self.controller.k), kind)})
+        none: list[Mapping[str, Offer]] = [{} for _ in streams]
+        found, asked = (offers, none) if self.lookup else (none, offers)
+        decision = self.controller.decide(names, found, asked, context, looked=looked)
+        return decision.lengths
+
+    def after(self, stream: Stream, begin: int, length: int, accepted: int) -> None:
+        """Learn from the verdict; a lookup's draft is judged by the text instead."""
+        name = stream.text.name
+        if not self.lookup and length:
+            self.controller.record(self.method, name, self._kinds[name], length, accepted)
+            self._right[name] = accepted == length
+        if stream.place >= len(stream.text):
+            self.controller.forget(name)
+
+    def _judge(self, stream: Stream) -> None:
+        name, waiting = stream.text.name, []
+        self._right[name] = False
+        for begin, found, stood, kind in self._shadows.pop(name, ()):
+            seen = min(stood, stream.place - begin)
+            left = stream.place - begin - seen
+            if left <= (seen == found):
+                self._right[name] = True
+            if seen < found and not left:
+                waiting.append((begin, found, stood, kind))
+            else:
+                self.controller.record(self.method, name, kind, found, seen)
+        self._shadows[name] = waiting
+
+
+@dataclass
+class Replayed:
+    """What a policy made of the traffic.
+
+    Attributes:
+        seconds, tokens, steps: in all.
+        drafting: per step, whether anything was drafted.
+        kinds: per step, the traffic's kind, of most streams.
+        step_seconds, step_tokens: per step.
+    """
+
+    seconds: float = 0.0
+    tokens: int = 0
+    steps: int = 0
+    drafting: list[bool] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    step_seconds: list[float] = field(default_factory=list)
+    step_tokens: list[int] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second."""
+        return self.tokens / self.seconds
+
+    @property
+    def switches(self) -> int:
+        """How often drafting began or ended."""
+        return int(np.count_nonzero(np.diff(np.array(self.drafting, np.int8))))
+
+
+def replay(
+    texts: Sequence[Text],
+    policy: Policy,
+    profile: Profile,
+    method: str,
+    concurrency: int,
+    extrapolate: bool = False,
+) -> Replayed:
+    """Write the texts again, so many at once, each finished one replaced by the next.
+
+    Args:
+        texts: in the order they come.
+        policy: how long the drafts are.
+        profile: what steps and drafts cost.
+        method: whose drafts they are.
+        concurrency: texts at once.
+        extrapolate: price what was not measured too.
+
+    Raises:
+        ConfigError: it was not measured, and `extrapolate` is False.
+    """
+    waiting, running = deque(texts), list[Stream]()
+    drafter = profile.drafter(method)
+    done = Replayed()
+    while waiting or running:
+        while waiting and len(running) < concurrency:
+            running.append(Stream(waiting.popleft()))
+        count = len(running)
+        context = sum(s.text.context + s.place for s in running) / count
+        lengths = policy.lengths(running, context)
+        drafted = sum(lengths)
+        seconds = profile.step.seconds(count, 1 + drafted / count, context, extrapolate)
+        if drafted:
+            asked = sum(length > 0 for length in lengths)
+            longest = max(max(lengths), drafter.rows[0])
+            seconds += drafter.seconds(asked, longest, context, extrapolate)
+        gained = 0
+        for stream, length in zip(running, lengths, strict=True):
+            begin, accepted = stream.place, min(length, stream.stood)
+            stream.place += accepted + 1
+            gained += accepted + 1
+            policy.after(stream, begin, length, accepted)
+        kinds = [stream.text.kind for stream in running]
+        done.seconds += seconds
+        done.tokens += gained
+        done.steps += 1
+        done.drafting.append(drafted > 0)
+        done.kinds.append(max(set(kinds), key=kinds.count))
+        done.step_seconds.append(seconds)
+        done.step_tokens.append(gained)
+        running = [stream for stream in running if stream.place < len(stream.text)]
+    return done
