@@ -1,8 +1,9 @@
 """Every static draft length, off, and `auto`, measured in turns: what docs/pricing.md is held to.
 
 Methods × draft lengths × streams × workloads on the demo model in bfloat16. All settings answer
-each group of prompts one after the other, each in an engine of its own; which comes first rotates.
-No prompt is seen twice by an engine. Workloads: humaneval, gsm8k, mt_bench (greedy); "copies" edits
+the prompts of a cell one after the other, each in an engine of its own; which comes first rotates.
+As many prompts run as there are streams, and more wait; the clock stops when fewer are left. No
+prompt is seen twice by an engine. Workloads: humaneval, gsm8k, mt_bench (greedy); "copies" edits
 code it was given; "never repeats" is sampled at temperature 1.5, the same tokens everywhere;
 "switches" takes turns between the two within a run.
 
@@ -19,26 +20,30 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from time import perf_counter
 from typing import Any
 
-from benchmarks.common import RESULTS, WORK, kept
+from benchmarks.common import NOISE, RESULTS, WORK, kept, standing
 from fairdraft import LLM, SamplingParams
 from fairdraft.cli.datasets import load_prompts
 from fairdraft.cli.environment import benchmark_environment
-from fairdraft.cli.measurement import measure, record
+from fairdraft.cli.measurement import record
 from fairdraft.config import SpeculativeConfig
 from fairdraft.economics.replay import read_trace
 from fairdraft.models import ModelRunner, load_checkpoint
 from fairdraft.profiling import ProfileGrid, profile_model
+from fairdraft.proposers import build_proposer
+from fairdraft.request import Request
+from fairdraft.telemetry import SpecCounters, StepTimes
 
 METHODS = ("ngram", "suffix", "eagle3")
 KS = (1, 2, 4, 8)
-STREAMS = {1: (0, 4), 4: (4, 12), 8: (12, 28)}  # prompts of each dataset that they answer
-TOKENS = 64
-TRACED = {"ngram": 16, "suffix": 16, "eagle3": 8}  # draft lengths of the traces
+STREAMS = {1: (0, 4), 4: (4, 16), 8: (16, 40)}  # prompts of each dataset that they answer
+TOKENS = 48
 SOURCES = {"copies": "code_editing", "never repeats": "mt_bench"}
 WORKLOADS = ("humaneval", "gsm8k", "mt_bench", "copies", "never repeats", "switches")
+HOT = 1.5  # temperature of what never repeats
 KEPT = WORK / "controller"
 PROFILE = RESULTS / "profile.json"
 OFF = ("off", 0)
@@ -48,7 +53,6 @@ OFF = ("off", 0)
 class Job:
     """A prompt and how it is answered."""
 
-    kind: str
     prompt: list[int]
     params: SamplingParams
 
@@ -85,10 +89,9 @@ def jobs(llm: LLM, workload: str, streams: int) -> list[Job]:
     sampled = workload == "never repeats"
     return [
         Job(
-            workload,
             llm.encode_chat([{"role": "user", "content": text}]),
             SamplingParams(
-                temperature=1.5 if sampled else 0,
+                temperature=HOT if sampled else 0,
                 max_tokens=TOKENS,
                 ignore_eos=True,
                 seed=1000 * streams + i,
@@ -98,24 +101,41 @@ def jobs(llm: LLM, workload: str, streams: int) -> list[Job]:
     ]
 
 
-def groups(made: Sequence[Job], workload: str, streams: int) -> list[list[Job]]:
-    """What one timed call answers: as many prompts as run at once, or a run that switches."""
-    size = len(made) // 2 if workload == "switches" else streams
-    return [list(made[i : i + size]) for i in range(0, len(made), size)]
+def answer(llm: LLM, made: Sequence[Job], streams: int, whole: bool = False) -> dict[str, Any]:
+    """Write until fewer texts are left than run at once, and time that.
 
-
-def answer(llm: LLM, group: Sequence[Job], streams: int) -> dict[str, Any]:
-    """Time one call."""
-    llm.engine.scheduler.max_num_seqs = streams  # a run that switches queues more than run at once
-    prompts = [job.prompt for job in group]
-    done = measure(llm, prompts, [job.params for job in group])
+    Args:
+        llm: whose engine.
+        made: at least `streams` jobs.
+        streams: texts at once; the others wait.
+        whole: write all to their end.
+    """
+    engine = llm.engine
+    engine.scheduler.max_num_seqs = streams
+    requests = [engine.add_request(list(job.prompt), job.params) for job in made]
+    before, tokens = asdict(engine.times), 0
+    start = perf_counter()
+    while sum(request.finish_reason is None for request in requests) >= (1 if whole else streams):
+        for output in engine.step():
+            tokens += len(output.token_ids)
+    seconds = perf_counter() - start
+    after, counters = asdict(engine.times), SpecCounters()
+    for request in requests:
+        counters.merge(request.counters)
+        engine.abort(request.request_id)
+    times = StepTimes(**{name: after[name] - before[name] for name in before})
     return {
-        "seconds": done.seconds,
-        "num_tokens": done.num_tokens,
-        "counters": record(done.counters),
-        "times": record(done.times),
-        "prompt_tokens": [len(prompt) for prompt in prompts],
+        "seconds": seconds,
+        "num_tokens": tokens,
+        "counters": record(counters),
+        "times": record(times),
+        "requests": requests,
     }
+
+
+def timed(llm: LLM, made: Sequence[Job], streams: int) -> dict[str, Any]:
+    """What `answer` measured, for JSON."""
+    return {name: each for name, each in answer(llm, made, streams).items() if name != "requests"}
 
 
 def settings() -> dict[str, tuple[str, int | None]]:
@@ -140,23 +160,46 @@ def measure_profile() -> None:
     PROFILE.write_text(json.dumps(found.to_json(), indent=1) + "\n")
 
 
-def trace(method: str) -> dict[str, Any]:
-    """Per workload and streams the rounds of long drafts."""
-    path = KEPT / f"{method}.trace"
+def trace() -> dict[str, Any]:
+    """Per method, workload and streams: what a draft from each place has, and how much stands.
+
+    The head's come from a trace of its longest drafts. Lookups are asked at every place of the
+    texts that came out of it.
+    """
+    path = KEPT / "eagle3.trace"
     found: dict[str, Any] = {}
     for workload in WORKLOADS[:-1]:
         for streams in STREAMS:
-            llm = load(configuration(method, TRACED[method]), trace=path)
-            for group in groups(jobs(llm, workload, streams), workload, streams):
-                answer(llm, group, streams)
+            llm = load(configuration("eagle3", max(KS)), trace=path)
+            made = jobs(llm, workload, streams)
+            requests = answer(llm, made, streams, whole=True)["requests"]
             llm.close()
+            place = f"{workload}/{streams}"
             texts = read_trace(path.read_text().splitlines(), str(path), workload)
-            found[f"{workload}/{streams}"] = [
+            found[f"eagle3/{place}"] = [
                 {"context": t.context, "found": t.found.tolist(), "stood": t.stood.tolist()}
                 for t in texts
             ]
-            print(f"{method:8} {workload:14} {streams}", flush=True)
+            for method in ("ngram", "suffix"):
+                found[f"{method}/{place}"] = [ask(method, request) for request in requests]
+            print(place, flush=True)
     return found
+
+
+def ask(method: str, written: Request) -> dict[str, Any]:
+    """A lookup's drafts from every place of a text."""
+    proposer = build_proposer(SpeculativeConfig(**configuration(method, max(KS))))
+    assert proposer is not None
+    request = Request("r", written.prompt_token_ids, SamplingParams())
+    proposer.start(request)
+    found, stood = [], []
+    text = written.output_token_ids
+    for place, token in enumerate(text):
+        (draft,) = proposer.propose([request], [max(KS)], [()], NOISE)
+        found.append(len(draft) if place else 0)  # the first token comes with the prompt
+        stood.append(standing(draft, text[place:]) if place else 0)
+        request.token_ids.append(token)
+    return {"context": written.num_prompt_tokens, "found": found, "stood": stood}
 
 
 def measure_live() -> None:
@@ -172,20 +215,14 @@ def measure_live() -> None:
         for workload in WORKLOADS:
 
             def cell(workload: str = workload, streams: int = streams) -> dict[str, Any]:
-                samples: dict[str, list[dict[str, Any]]] = {name: [] for name in engines}
                 made = jobs(engines["off"], workload, streams)
-                for number, group in enumerate(groups(made, workload, streams)):
-                    turn = 5 * number % len(order)
-                    for name in [*order[turn:], *order[:turn]]:
-                        samples[name].append(answer(engines[name], group, streams))
-                return samples
+                turn = 5 * WORKLOADS.index(workload) + streams
+                turned = [*order[turn % len(order) :], *order[: turn % len(order)]]
+                return {name: timed(engines[name], made, streams) for name in turned}
 
             found = kept(KEPT, f"live-{workload.replace(' ', '-')}-{streams}", cell)
-            off = sum(sample["seconds"] for sample in found["off"])
-            ratios = {
-                name: off / sum(sample["seconds"] for sample in each)
-                for name, each in found.items()
-            }
+            rates = {name: found[name]["num_tokens"] / found[name]["seconds"] for name in order}
+            ratios = {name: rate / rates["off"] for name, rate in rates.items()}
             shown = "  ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
             print(f"{workload:14} {streams}: {shown}", flush=True)
 
@@ -200,8 +237,7 @@ def main() -> None:
     if part == "profile":
         measure_profile()
     elif part == "traces":
-        for method in METHODS:
-            kept(KEPT, f"trace-{method}", lambda method=method: trace(method))  # type: ignore[misc]
+        kept(KEPT, "traces", trace)
     elif part == "live":
         measure_live()
     else:

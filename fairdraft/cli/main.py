@@ -18,6 +18,8 @@ from fairdraft.cli.inspect import inspect
 from fairdraft.cli.plan import plan
 from fairdraft.cli.profile import profile
 from fairdraft.cli.prove import prove
+from fairdraft.cli.reconcile import reconcile
+from fairdraft.cli.replay import replay
 from fairdraft.errors import FairdraftError
 
 app = typer.Typer(
@@ -33,6 +35,8 @@ app.command()(prove)
 app.command()(inspect)
 app.command()(profile)
 app.command()(plan)
+app.command()(reconcile)
+app.command()(replay)
 app.command()(diagnose)
 app.add_typer(bench.app, name="bench")
 app.add_typer(train.app, name="train")

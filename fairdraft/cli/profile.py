@@ -13,7 +13,7 @@ from rich.table import Table
 
 from fairdraft.cli.bench_report import require_writable
 from fairdraft.cli.options import Device, Dtype, Model, numbers, words
-from fairdraft.config import SpeculativeConfig
+from fairdraft.config import DTYPES, SpeculativeConfig, require
 from fairdraft.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def profile(
         numbers("--requests", requests), numbers("--k", k), numbers("--contexts", contexts), rounds
     )
     named = [name for name in words(methods) if name != "none"]
+    require(dtype in DTYPES, f"dtype is {dtype!r}, but must be one of {', '.join(DTYPES)}")
     require_writable(out)
     require_writable(picture)
     if config is not None and named:

@@ -27,12 +27,17 @@ from fairdraft.economics.records import Records
 
 FloatArray = NDArray[np.float64]
 
-EXPLORATION = 0.005  # of the time at most goes to drafters that do not pay as far as is known
-EXPLORED_TOKENS = 2  # of an exploring draft
+EXPLORATION = 0.006  # of the time at most goes to drafters that do not pay as far as is known
+EXPLORERS = 8  # requests at most that try together, one token each
 HORIZON = 16  # steps over which reading up on the text pays off
 IDLE_COST = 0.003  # of a step that lookups may cost where they find nothing of use
 WORTH = 5.0  # times their cost that lookups must bring to be made every step
 RECENT = 0.95  # memory of what they brought
+
+
+def heat_of(temperature: float) -> int:
+    """Drafts for requests that are sampled alike come to the same: 0 is greedy, 4 is 2 or more."""
+    return min(math.ceil(2 * temperature), 4)
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ class Controller:
         self.k = k
         self.records = {method: Records(k) for method in (*lookups, *drafters)}
         self._account = 0.0  # seconds that may be spent on exploring
+        self._turn = 0  # of the drafter that explores next
         self._since_lookup = 0
         self._brought = 1.0  # gain of lookups, of late; the first ones are made
         self._tested: dict[str, int] = {}  # request → decision in which a drafter was last tried
@@ -142,6 +148,9 @@ class Controller:
                     drafter if taken else name for taken, name in zip(takes, chosen, strict=True)
                 ]
         self._explore(request_ids, asked, plain, context, behind, methods, best)
+        for drafter in self.drafters:
+            if drafter not in methods:
+                self.records[drafter].fade(request_ids)
         for i, length in enumerate(best):
             if not length:
                 methods[i] = None
@@ -202,19 +211,24 @@ class Controller:
         if not self.drafters or any(method in self.drafters for method in methods):
             return
         self._account += EXPLORATION * float(plain[0])
-        drafter = self.drafters[self._decisions % len(self.drafters)]
+        drafter = self.drafters[self._turn % len(self.drafters)]
         able = [i for i, offers in enumerate(asked) if drafter in offers and not lengths[i]]
+        able = [i for i in able if asked[i][drafter].length]
         if not able:
+            self._turn += 1
             return
-        k = min(EXPLORED_TOKENS, self.k)
-        cost = float(self.prices.drafts(drafter, len(request_ids), context)[1, k]) + behind
-        cost += float(plain[min(int(lengths.sum()) + k, len(plain) - 1)] - plain[lengths.sum()])
-        self._account = min(self._account, 2 * cost)
+        able.sort(key=lambda i: self._tested.get(request_ids[i], 0))
+        able = able[:EXPLORERS]
+        drafted = int(lengths.sum())
+        cost = float(self.prices.drafts(drafter, len(request_ids), context)[len(able), 1])
+        cost += behind + float(plain[drafted + len(able)] - plain[drafted])
+        # What stands of it is worth its time at the rate of plain steps.
+        gains = self._gains(drafter, request_ids, asked)[able, 0].sum()
+        cost -= float(gains) * float(plain[0]) / len(request_ids)
+        self._account = min(self._account, 2 * max(cost, 0.0))
         if self._account < cost:
             return
         self._account -= cost
-        oldest = min(able, key=lambda i: self._tested.get(request_ids[i], 0))
-        length = min(k, asked[oldest][drafter].length)
-        if length:
-            methods[oldest] = drafter
-            lengths[oldest] = length
+        self._turn += 1
+        for i in able:
+            methods[i], lengths[i] = drafter, 1

@@ -109,10 +109,11 @@ class Prices:
             before = self._lookups.get(method, each)
             self._lookups[method] = before + 0.1 * (min(each, 4 * before) - before)
             return
-        place = (method, requests, int(context) // CONTEXT_BUCKET)
-        expected = self._drafts[place][requests, k] if place in self._drafts else 0.0
-        if expected and expected / ODD < seconds < expected * ODD:
-            self._draft_corrections[method].add(seconds / expected)
+        middle = (int(context) // CONTEXT_BUCKET + 0.5) * CONTEXT_BUCKET
+        expected = self.drafters[method].seconds(requests, k, middle, extrapolate=True)
+        correction = self._draft_corrections[method]
+        low, high = correction.factor / ODD, correction.factor * ODD
+        correction.add(min(max(seconds / expected, low), high))  # what was a guess may be far off
 
     def lookup(self, method: str) -> float:
         """Seconds a request's lookup takes, as measured; 0 before the first."""

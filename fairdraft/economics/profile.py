@@ -221,5 +221,7 @@ class Profile:
                 int(report["parameters"]),
                 int(report["kv_bytes"]),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except ConfigError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"{name} lacks {error}: profile again") from None

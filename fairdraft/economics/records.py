@@ -1,12 +1,12 @@
 """What each method's drafts have come to: survivals of the workload, and of each request.
 
 A draft's j-th token stands, given those before it, with the workload's rate for drafts of its kind.
-A request fails more or less often than the workload; how much is a Gamma-Poisson estimate,
+A request fails more or less often than that; how much is a Gamma-Poisson estimate,
 
-    φ = (failures + M) / (failures expected of the workload + M)
+    φ = (failures + M·ψ) / (failures expected + M),   ψ likewise of the latest drafts of anybody
 
-so that a new request starts from the workload's rates and earns its own. Only what was verified
-counts, or what the text then said of a draft that was chosen, not drawn.
+so that a new request starts from what goes on now, and that from the workload's rates. Only what
+was verified counts, or what the text then said of a draft that was chosen, not drawn.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-PRIOR_RATE = 0.6  # of a token, before anything was seen
-PRIOR_TOKENS = 6.0  # so many tokens' worth of evidence is that, and a kind's likeness to the rest
-PRIOR_FAILURES = 2.0  # M
+PRIOR_RATES = (0.6, 0.85)  # of a draft's first token, and of each behind one that stood
+PRIOR_TOKENS = 3.0  # so many tokens' worth of evidence is that, and a kind's likeness to the rest
+PRIOR_FAILURES = 4.0  # M
 MEMORY = 0.99  # a draft counts this much less with each one after it: traffic changes
-OWN_MEMORY = 0.95  # likewise of a request's own
+OWN_MEMORY = 0.95  # likewise of a request's own, and of the latest of anybody's
+UNTESTED_MEMORY = 0.93  # of both, with each step in which nothing was drafted to test them
 REFRESH = 8  # drafts noted before rates are worked out anew
 MOST_LIKELY, LEAST_LIKELY = 0.1, 8.0  # bounds of φ
 
@@ -37,20 +38,21 @@ class Records:
 
     def __init__(self, k: int) -> None:
         self.k = k
+        self._prior = np.array([PRIOR_RATES[0], *[PRIOR_RATES[1]] * (k - 1)])
         # [2, k] each: drafts that tested the token, and those in which it stood; older ones faded.
         self._kinds: defaultdict[Hashable, FloatArray] = defaultdict(lambda: np.zeros((2, k)))
         self._all: FloatArray = np.zeros((2, k))
         self._stale = 0
         self._rates: dict[Hashable, FloatArray] = {}
         self._own: dict[str, tuple[float, float]] = {}  # failures, and those expected
+        self._latest = (0.0, 0.0)  # likewise, of anybody
 
     def rates(self, kind: Hashable) -> FloatArray:
         """[k]: of each token, given those before it, in drafts of this kind."""
         found = self._rates.get(kind)
         if found is None:
             tested, stood = self._all
-            share = (stood.sum() + PRIOR_RATE * PRIOR_TOKENS) / (tested.sum() + PRIOR_TOKENS)
-            everybody = (stood + share * PRIOR_TOKENS) / (tested + PRIOR_TOKENS)
+            everybody = (stood + self._prior * PRIOR_TOKENS) / (tested + PRIOR_TOKENS)
             tested, stood = self._kinds[kind]
             found = (stood + everybody * PRIOR_TOKENS) / (tested + PRIOR_TOKENS)
             self._rates[kind] = found
@@ -65,11 +67,9 @@ class Records:
 
     def _likeness(self, request_id: str) -> float:
         """φ."""
+        now = _shrunk(self._latest, 1.0)
         own = self._own.get(request_id)
-        if own is None:
-            return 1.0
-        likeness = (own[0] + PRIOR_FAILURES) / (own[1] + PRIOR_FAILURES)
-        return min(max(likeness, MOST_LIKELY), LEAST_LIKELY)
+        return now if own is None else _shrunk(own, now)
 
     def record(self, request_id: str, kind: Hashable, drafted: int, stood: int) -> None:
         """Note what became of a draft.
@@ -81,12 +81,10 @@ class Records:
             stood: how many of them did.
         """
         tested = min(stood + 1, drafted)
-        failures, expected = self._own.get(request_id, (0.0, 0.0))
         surprise = float((1 - self.rates(kind)[:tested]).sum())
-        self._own[request_id] = (
-            OWN_MEMORY * failures + (stood < drafted),
-            OWN_MEMORY * expected + surprise,
-        )
+        failed = stood < drafted
+        self._own[request_id] = _faded(self._own.get(request_id, (0.0, 0.0)), failed, surprise)
+        self._latest = _faded(self._latest, failed, surprise)
         kept = self._kinds[kind]
         before = kept.copy()
         kept *= MEMORY
@@ -98,6 +96,26 @@ class Records:
             self._stale = 0
             self._rates.clear()
 
+    def fade(self, request_ids: Sequence[str]) -> None:
+        """These requests were not tested: what is known of them, and of late, grows old."""
+        for name in request_ids:
+            if name in self._own:
+                failures, expected = self._own[name]
+                self._own[name] = UNTESTED_MEMORY * failures, UNTESTED_MEMORY * expected
+        failures, expected = self._latest
+        self._latest = UNTESTED_MEMORY * failures, UNTESTED_MEMORY * expected
+
     def forget(self, request_id: str) -> None:
         """A request ended; what the workload learnt from it stays."""
         self._own.pop(request_id, None)
+
+
+def _shrunk(counts: tuple[float, float], towards: float) -> float:
+    """Failures / expected, drawn towards a prior, within bounds."""
+    failures, expected = counts
+    found = (failures + PRIOR_FAILURES * towards) / (expected + PRIOR_FAILURES)
+    return min(max(found, MOST_LIKELY), LEAST_LIKELY)
+
+
+def _faded(counts: tuple[float, float], failed: bool, surprise: float) -> tuple[float, float]:
+    return OWN_MEMORY * counts[0] + failed, OWN_MEMORY * counts[1] + surprise

@@ -18,11 +18,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fairdraft.economics.controller import Controller, Offer
+from fairdraft.economics.controller import Controller, Offer, heat_of
 from fairdraft.economics.filling import fill
 from fairdraft.economics.prices import Prices
 from fairdraft.economics.profile import Profile
-from fairdraft.errors import ReadingError
+from fairdraft.errors import ConfigError, ReadingError
 
 IntArray = NDArray[np.int64]
 Round = tuple[int, int]  # drafted, accepted
@@ -38,6 +38,7 @@ class Text:
         found: [n] tokens of a draft that begins at each place.
         stood: [n] those that stand.
         kind: of traffic, for reports.
+        temperature: that it was sampled at.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Text:
     found: IntArray
     stood: IntArray
     kind: str = ""
+    temperature: float = 0.0
 
     @classmethod
     def of_rounds(cls, name: str, context: int, rounds: Sequence[Round], kind: str = "") -> Text:
@@ -135,7 +137,7 @@ class Policy(Protocol):
     def lengths(self, streams: Sequence[Stream], context: float) -> list[int]:
         """Per stream, at most what it has found."""
 
-    def after(self, stream: Stream, begin: int, length: int, accepted: int) -> None:
+    def after(self, stream: Stream, length: int, accepted: int) -> None:
         """A stream went on."""
 
 
@@ -149,7 +151,7 @@ class Static:
         """k, or what there is."""
         return [min(self.k, stream.found) for stream in streams]
 
-    def after(self, stream: Stream, begin: int, length: int, accepted: int) -> None:
+    def after(self, stream: Stream, length: int, accepted: int) -> None:
         """Learns nothing."""
 
 
@@ -171,7 +173,7 @@ class Oracle:
         costs = self.prices.drafts(self.drafter, count, context)
         return list(map(int, fill(none, stands, plain, costs, 0.0, self.k)[1]))
 
-    def after(self, stream: Stream, begin: int, length: int, accepted: int) -> None:
+    def after(self, stream: Stream, length: int, accepted: int) -> None:
         """Knows it all."""
 
 
@@ -196,7 +198,9 @@ class Auto:
             if self.lookup:
                 self._judge(stream)
             length = stream.found if looked else 0
-            kind = (length.bit_length() if self.lookup else 0, self._right.get(name, False))
+            heat = heat_of(stream.text.temperature)
+            right = self._right.get(name, False)
+            kind = (heat, length.bit_length(), right) if self.lookup else heat
             self._kinds[name] = kind
             if length and self.lookup:
                 shadow = (stream.place, length, min(stream.stood, length), kind)
@@ -207,12 +211,11 @@ class Auto:
         decision = self.controller.decide(names, found, asked, context, looked=looked)
         return decision.lengths
 
-    def after(self, stream: Stream, begin: int, length: int, accepted: int) -> None:
+    def after(self, stream: Stream, length: int, accepted: int) -> None:
         """Learn from the verdict; a lookup's draft is judged by the text instead."""
         name = stream.text.name
         if not self.lookup and length:
             self.controller.record(self.method, name, self._kinds[name], length, accepted)
-            self._right[name] = accepted == length
         if stream.place >= len(stream.text):
             self.controller.forget(name)
 
@@ -271,8 +274,11 @@ def replay(
 ) -> Replayed:
     """Write the texts again, so many at once, each finished one replaced by the next.
 
+    It ends when fewer are left than run at once: what a server is worth shows under load. Prompts
+    are priced if the profile has prefill in it; a step that reads one runs the other texts too.
+
     Args:
-        texts: in the order they come.
+        texts: in the order they come, at least `concurrency`.
         policy: how long the drafts are.
         profile: what steps and drafts cost.
         method: whose drafts they are.
@@ -280,36 +286,59 @@ def replay(
         extrapolate: price what was not measured too.
 
     Raises:
-        ConfigError: it was not measured, and `extrapolate` is False.
+        ConfigError: fewer texts, or something was not measured and `extrapolate` is False.
     """
+    if len(texts) < concurrency:
+        raise ConfigError(
+            f"the trace has {len(texts)} texts, fewer than {concurrency} at once: lower it"
+        )
     waiting, running = deque(texts), list[Stream]()
     drafter = profile.drafter(method)
     done = Replayed()
-    while waiting or running:
+    while len(waiting) + len(running) >= concurrency:
         while waiting and len(running) < concurrency:
             running.append(Stream(waiting.popleft()))
-        count = len(running)
-        context = sum(s.text.context + s.place for s in running) / count
-        lengths = policy.lengths(running, context)
-        drafted = sum(lengths)
-        seconds = profile.step.seconds(count, 1 + drafted / count, context, extrapolate)
-        if drafted:
-            asked = sum(length > 0 for length in lengths)
-            longest = max(max(lengths), drafter.rows[0])
-            seconds += drafter.seconds(asked, longest, context, extrapolate)
-        gained = 0
-        for stream, length in zip(running, lengths, strict=True):
-            begin, accepted = stream.place, min(length, stream.stood)
+        fresh = [stream for stream in running if not stream.place]
+        decoding = [stream for stream in running if stream.place]
+        seconds = _prefill(profile, sum(stream.text.context for stream in fresh))
+        lengths: list[int] = []
+        if decoding:
+            count = len(decoding)
+            context = sum(s.text.context + s.place for s in decoding) / count
+            lengths = policy.lengths(decoding, context)
+            rows = 1 + sum(lengths) / count
+            seconds += profile.step.seconds(count, rows, context, extrapolate)
+            if fresh and profile.prefill:
+                seconds -= profile.step.seconds(1, 1, context, True)  # the weights are read once
+            if any(lengths):
+                asked = sum(length > 0 for length in lengths)
+                longest = max(*lengths, drafter.rows[0])
+                seconds += drafter.seconds(asked, longest, context, extrapolate)
+        gained = len(fresh)
+        for stream in fresh:
+            stream.place = 1
+        for stream, length in zip(decoding, lengths, strict=True):
+            accepted = min(length, stream.stood)
             stream.place += accepted + 1
             gained += accepted + 1
-            policy.after(stream, begin, length, accepted)
+            policy.after(stream, length, accepted)
         kinds = [stream.text.kind for stream in running]
         done.seconds += seconds
         done.tokens += gained
         done.steps += 1
-        done.drafting.append(drafted > 0)
-        done.kinds.append(max(set(kinds), key=kinds.count))
+        done.drafting.append(any(lengths))
+        done.kinds.append(max(kinds, key=kinds.count))
         done.step_seconds.append(seconds)
         done.step_tokens.append(gained)
         running = [stream for stream in running if stream.place < len(stream.text)]
     return done
+
+
+def _prefill(profile: Profile, rows: int) -> float:
+    """Seconds to read so many prompt tokens; 0 if the profile does not say."""
+    surface = profile.prefill
+    if not rows or surface is None:
+        return 0.0
+    whole, rest = divmod(rows, surface.rows[-1])
+    seconds = whole * surface.seconds(1, surface.rows[-1], 0)
+    return seconds + (surface.seconds(1, rest, 0, True) if rest else 0.0)

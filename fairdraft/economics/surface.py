@@ -127,15 +127,16 @@ class CostSurface:
                     f"{axis} = {value:g} was not measured: {self.name} has {axis} from "
                     f"{measured[0]} to {measured[-1]}; profile it, or ask for an extrapolation"
                 )
-        i = int(np.searchsorted(self.requests, wanted[0]))
-        j = int(np.searchsorted(self.rows, wanted[1]))
-        most = max(c for c, t in zip(self.contexts, self.grid[i, j], strict=True) if t == t)
-        if wanted[2] > most:
-            raise ConfigError(
-                f"context = {wanted[2]:g} was not measured with {self.requests[i]} requests of "
-                f"{self.rows[j]} rows: {self.name} has up to {most}; profile it, or ask for an "
-                "extrapolation"
-            )
+        for (i, share), (j, part) in itertools.product(
+            _bracket(self.requests, wanted[0]), _bracket(self.rows, wanted[1])
+        ):
+            most = max(c for c, t in zip(self.contexts, self.grid[i, j], strict=True) if t == t)
+            if share * part and wanted[2] > most:
+                raise ConfigError(
+                    f"context = {wanted[2]:g} was not measured with {self.requests[i]} requests of "
+                    f"{self.rows[j]} rows: {self.name} has up to {most}; profile it, or ask for an "
+                    "extrapolation"
+                )
 
     def _along_context(self, i: int, j: int, context: float) -> float:
         column = self.grid[i, j]
@@ -196,6 +197,11 @@ def _monotone(grid: FloatArray) -> FloatArray:
             moved[...] = lines.reshape(moved.shape)
         if np.nanmax(np.abs(fitted - before)) < 1e-9:
             break
+    holes = np.isnan(grid)
+    fitted[holes] = -np.inf
+    for axis in range(fitted.ndim):  # what little the passes left
+        fitted = np.maximum.accumulate(fitted, axis)
+    fitted[holes] = np.nan
     return fitted
 
 

@@ -65,7 +65,7 @@ class ProfileGrid:
         return (self.rounds + 2) * len(self.contexts) * len(self.requests)
 
 
-class _Filler(PerRequestProposer):
+class Filler(PerRequestProposer):
     """Drafts tokens that mean nothing, at no cost."""
 
     def draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
@@ -106,23 +106,22 @@ def profile_model(
             f"--contexts goes up to {max(grid.contexts)}, but the model was made for "
             f"{runner.max_model_len} tokens and a few are needed for drafts: lower it"
         )
-    engine = _engine(runner, grid, _Filler(max(grid.ks)), tokenizer)
+    proposers = {config.method: _build(config) for config in methods}
+    engine = _engine(runner, grid, Filler(max(grid.ks)), tokenizer)
     whole, run = _time_steps(engine, grid, partial(_tell, tick, "target"))
     prefill = _time_prefill(engine, grid.rounds, tick)
     drafters: dict[str, CostSurface] = {}
-    for config in methods:
-        proposer = build_proposer(config)
-        assert proposer is not None
+    for method, proposer in proposers.items():
         samples: Samples
         if proposer.is_lookup:
             proposer.bind(runner)
-            samples = _time_lookups(engine, proposer, grid, tick, config.method)
+            samples = _time_lookups(engine, proposer, grid, tick, method)
         else:
             ks = tuple(k for k in grid.ks if k <= proposer.num_speculative_tokens)
             own = ProfileGrid(grid.requests, ks, grid.contexts, grid.rounds)
             able = _engine(runner, own, proposer, tokenizer)
-            samples = _time_drafts(able, own, partial(_tell, tick, config.method))
-        drafters[config.method] = _surface(samples, config.method)
+            samples = _time_drafts(able, own, partial(_tell, tick, method))
+        drafters[method] = _surface(samples, method)
     return Profile(
         model,
         str(runner.model.dtype).removeprefix("torch."),
@@ -135,6 +134,13 @@ def profile_model(
         sum(p.numel() for p in runner.model.parameters()),
         runner.kv_bytes_per_token,
     )
+
+
+def _build(config: SpeculativeConfig) -> Proposer:
+    proposer = None if config.method in ("auto", "hybrid") else build_proposer(config)
+    if proposer is None:
+        raise ConfigError(f"{config.method!r} cannot be timed: name methods that draft themselves")
+    return proposer
 
 
 def _tell(tick: Callable[[str], None], name: str, context: int) -> None:
@@ -287,7 +293,8 @@ def _time_prefill(engine: Engine, rounds: int, tick: Callable[[str], None]) -> S
             if rows >= engine.max_model_len:
                 continue
             tick(f"prefill of {rows} tokens")
-            tokens = [random.Random(i).randrange(1000) for i in range(rows)]
+            size = engine.runner.vocab_size
+            tokens = [random.Random(i).randrange(1000) % size for i in range(rows)]
             request = engine.add_request(tokens, SamplingParams(temperature=0, max_tokens=2))
             times = _step(engine, 0)
             if number:

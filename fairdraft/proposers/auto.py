@@ -10,7 +10,7 @@ from typing import Any
 
 from fairdraft.config import require
 from fairdraft.draft import EMPTY_DRAFT, Draft
-from fairdraft.economics.controller import Controller, Decision, Offer
+from fairdraft.economics.controller import Controller, Decision, Offer, heat_of
 from fairdraft.economics.prices import Prices
 from fairdraft.economics.profile import Profile
 from fairdraft.proposers.base import Proposer, Rows
@@ -85,6 +85,11 @@ class AutoProposer(Proposer):
         profile: str | None = None,
     ) -> None:
         super().__init__(num_speculative_tokens)
+        require(
+            profile is None or isinstance(profile, str),
+            f"profile is {profile!r}, but must be the path of a file that `fairdraft profile` "
+            "wrote: leave it out to measure at start",
+        )
         self.profile = None if profile is None else Profile.load(profile)
         self._given = methods is not None
         self.proposers = build_methods(
@@ -289,9 +294,12 @@ class AutoProposer(Proposer):
         return drafts
 
     def _kind(self, request: Request, method: str, length: int) -> object:
-        """What is known of a draft before its tokens are: how far a lookup found, and whether the
-        method was right in the end when it drafted last."""
-        return length.bit_length(), self._last.get((request.request_id, method), False)
+        """What is known of a draft before its tokens are: how hot the request is sampled, how far
+        a lookup found, and whether it was right in the end when it found something last."""
+        heat = heat_of(request.params.temperature)
+        if method in self.controller.drafters:
+            return heat
+        return heat, length.bit_length(), self._last.get((request.request_id, method), False)
 
     def _settle(self, request: Request) -> None:
         """Let the text judge what lookups found, and note the verdict on a drafter's draft."""
@@ -307,7 +315,6 @@ class AutoProposer(Proposer):
         stood = request.counters.num_accepted_tokens - asked.accepted
         if drafted:
             self.controller.record(asked.method, name, asked.kind, drafted, stood)
-            self._last[name, asked.method] = stood == drafted
 
     def _judge(self, shadow: _Shadow, request: Request) -> bool:
         """Compare with the text as far as it goes; whether that settled it."""

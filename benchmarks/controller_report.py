@@ -1,0 +1,230 @@
+"""What benchmarks.controller measured: predictions beside it, the controller, and replay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.common import HERE, write_result
+from benchmarks.controller import HOT, KEPT, KS, METHODS, PROFILE, STREAMS, WORKLOADS
+from fairdraft.economics.estimators import ratio_of_means
+from fairdraft.economics.prices import Prices
+from fairdraft.economics.profile import Profile
+from fairdraft.economics.replay import Auto, Oracle, Policy, Replayed, Static, Text, replay
+
+TOLERANCE = 0.07
+PREDICTED = ("humaneval", "gsm8k", "mt_bench")
+PICTURE = HERE.parent / "docs" / "predicted.png"
+
+
+def texts(traces: dict[str, Any], method: str, workload: str, streams: int) -> list[Text]:
+    """What a method's drafts come to in a cell."""
+    if workload == "switches":
+        first, second = (
+            texts(traces, method, name, streams) for name in ("copies", "never repeats")
+        )
+        half = len(first) // 2
+        return [*first[:half], *second[:half], *first[half:], *second[half:]]
+    return [
+        Text(
+            f"{workload} {streams} {i}",
+            each["context"],
+            np.array(each["found"]),
+            np.array(each["stood"]),
+            workload,
+            HOT if workload == "never repeats" else 0.0,
+        )
+        for i, each in enumerate(traces[f"{method}/{workload}/{streams}"])
+    ]
+
+
+def replays(profile: Profile, traces: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every policy in every cell, priced by the profile."""
+    rows = []
+    for method in METHODS:
+        lookup = method != "eagle3"
+        drafters = {} if lookup else {method: profile.drafter(method)}
+        k = max(KS)
+        auto = Auto(Prices(profile.step, drafters, k), method, lookup, k)
+        oracle = Oracle(Prices(profile.step, drafters, k), None if lookup else method, k)
+        policies: dict[str, Policy] = {f"k={n}": Static(n) for n in (0, *KS)}
+        policies |= {"auto": auto, "oracle": oracle}
+        for streams in STREAMS:
+            for workload in WORKLOADS:
+                written = texts(traces, method, workload, streams)
+                done = {
+                    name: replay(written, policy, profile, method, streams)
+                    for name, policy in policies.items()
+                }
+                rows.append(
+                    {
+                        "method": method,
+                        "streams": streams,
+                        "workload": workload,
+                        "rates": {name: each.rate for name, each in done.items()},
+                        "switches": done["auto"].switches,
+                        "recovery": recovery(done["auto"]),
+                    }
+                )
+    return rows
+
+
+def recovery(done: Replayed) -> list[int]:
+    """After each change of traffic, steps until it drafts, or not, as it then mostly does."""
+    changes = [i for i in range(1, done.steps) if done.kinds[i] != done.kinds[i - 1]]
+    found = []
+    for begin, end in pairwise([*changes, done.steps] if changes else []):
+        later = done.drafting[(begin + end) // 2 : end]
+        mostly = sum(later) * 2 > len(later)
+        found.append(
+            next((i - begin for i in range(begin, end) if done.drafting[i] == mostly), end - begin)
+        )
+    return found
+
+
+def live(predicted: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every cell that was measured, with what replay predicted for its static settings."""
+    by_cell = {(row["method"], row["streams"], row["workload"]): row for row in predicted}
+    rows = []
+    for streams in STREAMS:
+        for workload in WORKLOADS:
+            path = KEPT / f"live-{workload.replace(' ', '-')}-{streams}.json"
+            if not path.exists():
+                continue
+            found = json.loads(path.read_text())
+            rates = {name: each["num_tokens"] / each["seconds"] for name, each in found.items()}
+            for method in METHODS:
+                reference = by_cell[method, streams, workload]["rates"]
+                row = {
+                    "method": method,
+                    "streams": streams,
+                    "workload": workload,
+                    "rates": {
+                        "k=0": rates["off"],
+                        **{f"k={k}": rates[f"{method} k={k}"] for k in KS},
+                        "auto": rates[f"{method} auto"],
+                    },
+                    "predicted": {f"k={k}": reference[f"k={k}"] / reference["k=0"] for k in KS},
+                    "samples": {
+                        name: {"seconds": each["seconds"], "num_tokens": each["num_tokens"]}
+                        for name, each in found.items()
+                        if name == "off" or name.startswith(method)
+                    },
+                }
+                rows.append(row)
+    return rows
+
+
+def errors(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Predicted and measured speedup of each static cell."""
+    return [
+        {
+            "method": row["method"],
+            "streams": row["streams"],
+            "workload": row["workload"],
+            "k": k,
+            "measured": row["rates"][f"k={k}"] / row["rates"]["k=0"],
+            "predicted": row["predicted"][f"k={k}"],
+        }
+        for row in rows
+        if row["workload"] in PREDICTED
+        for k in KS
+    ]
+
+
+def verdicts(rows: Sequence[dict[str, Any]], statics: Sequence[str]) -> dict[str, Any]:
+    """What the issue asks of the controller, per method."""
+    found = {}
+    for method in METHODS:
+        own = [row["rates"] for row in rows if row["method"] == method]
+        if not own:
+            continue
+        against = {}
+        for name in statics:
+            # Seconds a token, cell by cell: every cell of the mix has as many tokens.
+            ratio = ratio_of_means([1 / r[name] for r in own], [1 / r["auto"] for r in own])
+            against[name] = [ratio.value, ratio.low, ratio.high]
+        found[method] = {
+            "least over off": min(r["auto"] / r["k=0"] for r in own),
+            "least over best static": min(r["auto"] / max(r[s] for s in statics) for r in own),
+            "cells under 0.98 of best": sum(
+                r["auto"] < 0.98 * max(r[s] for s in statics) for r in own
+            ),
+            "cells under 0.99 of off": sum(r["auto"] < 0.99 * r["k=0"] for r in own),
+            "cells": len(own),
+            "mix over": against,
+            "regret": 1
+            - sum(1 / max(r[s] for s in statics) for r in own) / sum(1 / r["auto"] for r in own),
+        }
+    return found
+
+
+def draw(cells: Sequence[dict[str, Any]]) -> None:
+    """Predicted against measured speedup, a point a cell."""
+    figure = Figure(figsize=(5.5, 5), layout="constrained")
+    axes = figure.subplots()
+    most = 1.05 * max(max(c["measured"], c["predicted"]) for c in cells)
+    least = 0.9 * min(min(c["measured"], c["predicted"]) for c in cells)
+    line = np.array([least, most])
+    axes.plot(line, line, color="grey", linewidth=0.8)
+    axes.fill_between(line, line * (1 - TOLERANCE), line * (1 + TOLERANCE), color="0.9")
+    markers = dict(zip(STREAMS, ("o", "s", "^"), strict=True))
+    for i, method in enumerate(METHODS):
+        for streams in STREAMS:
+            own = [c for c in cells if c["method"] == method and c["streams"] == streams]
+            axes.scatter(
+                [c["predicted"] for c in own],
+                [c["measured"] for c in own],
+                s=18,
+                color=f"C{i}",
+                marker=markers[streams],
+                label=f"{method}, {streams} at once",
+            )
+    axes.set(xlabel="predicted speedup", ylabel="measured speedup", xlim=line, ylim=line)
+    axes.legend(fontsize="x-small", title="grey: within 7%")
+    figure.savefig(PICTURE, dpi=150)
+
+
+def write() -> None:
+    """Print and keep everything."""
+    profile = Profile.load(PROFILE)
+    traces = json.loads((KEPT / "traces.json").read_text())
+    replayed = replays(profile, traces)
+    measured = live(replayed)
+    statics = [f"k={k}" for k in (0, *KS)]
+    for title, rows in (("replay", replayed), ("live", measured)):
+        print(title)
+        for row in rows:
+            base = row["rates"]["k=0"]
+            shown = "  ".join(f"{name} {rate / base:.3f}" for name, rate in row["rates"].items())
+            best = max(row["rates"][s] for s in statics)
+            extra = f"  recovery {row['recovery']}" if row.get("recovery") else ""
+            print(
+                f"  {row['method']:7} {row['streams']} {row['workload']:14} {shown}  "
+                f"auto/best {row['rates']['auto'] / best:.3f}{extra}"
+            )
+        for method, verdict in verdicts(rows, statics).items():
+            print(f"  {method}: {json.dumps(verdict)}")
+    cells = errors(measured)
+    report: dict[str, Any] = {
+        "replay": replayed,
+        "replay_verdicts": verdicts(replayed, statics),
+        "live": measured,
+        "live_verdicts": verdicts(measured, statics),
+        "predicted": cells,
+    }
+    if cells:
+        off_by = np.array([c["predicted"] / c["measured"] - 1 for c in cells])
+        within = float(np.mean(np.abs(off_by) <= TOLERANCE))
+        report["within_tolerance"] = within
+        print(f"predicted within {TOLERANCE:.0%}: {within:.1%} of {len(cells)} cells")
+        for c, e in zip(cells, off_by, strict=True):
+            if abs(e) > TOLERANCE:
+                print("  ", c, f"{e:+.1%}")
+        draw(cells)
+    write_result("controller", report)

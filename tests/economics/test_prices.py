@@ -1,0 +1,102 @@
+"""Prices are the profile's until the steps that run say otherwise, and odd ones say nothing."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from fairdraft.economics.prices import Prices
+from fairdraft.economics.surface import CostSurface, Point
+
+PLAIN, GROWTH, FIXED, C, K = 0.01, 0.1, 0.05, 0.2, 4
+
+
+@pytest.fixture
+def prices() -> Prices:
+    step = CostSurface(
+        Point(b, n, c, (PLAIN * (1 + GROWTH * (n - 1)),))
+        for b, n, c in itertools.product((1, 4), (1, 5), (0, 1024))
+    )
+    head = CostSurface(
+        Point(b, k, c, (PLAIN * (FIXED + C * k),))
+        for b, k, c in itertools.product((1, 4), (1, 4), (0, 1024))
+    )
+    return Prices(step, {"head": head}, K)
+
+
+def test_they_begin_as_measured(prices: Prices) -> None:
+    extra = np.arange(3 * K + 1)
+    np.testing.assert_allclose(prices.steps(3, 100), PLAIN * (1 + GROWTH * extra / 3))
+    found = prices.drafts("head", 3, 100)
+    assert found.shape == (4, K + 1)
+    assert not found[0].any()
+    assert not found[:, 0].any()
+    np.testing.assert_allclose(found[2, 1:], PLAIN * (FIXED + C * np.arange(1, K + 1)))
+
+
+def test_what_was_not_measured_is_extrapolated(prices: Prices) -> None:
+    np.testing.assert_allclose(prices.steps(16, 9000)[:17:16], PLAIN * np.array([1, 1 + GROWTH]))
+
+
+def test_a_step_that_takes_longer_corrects_its_own_price(prices: Prices) -> None:
+    before = prices.steps(2, 100).copy()
+    for _ in range(400):
+        prices.learn_step(2, 2, 100, 1.5 * before[2])
+    after = prices.steps(2, 100)
+    assert after[2] == pytest.approx(1.5 * before[2], rel=0.01)
+    np.testing.assert_allclose(after[:2], before[:2])
+    assert (np.diff(after) >= 0).all()  # and no longer step gets cheaper than it
+    np.testing.assert_allclose(prices.steps(3, 100)[:4], PLAIN * (1 + GROWTH * np.arange(4) / 3))
+
+
+def test_one_measurement_says_little_and_old_ones_fade(prices: Prices) -> None:
+    plain = float(prices.steps(1, 0)[0])
+    prices.learn_step(1, 0, 0, 1.9 * plain)
+    assert plain < prices.steps(1, 0)[0] < 1.1 * plain
+    for seconds in (1.5, 0.8):
+        for _ in range(400):
+            prices.learn_step(1, 0, 0, seconds * plain)
+        assert prices.steps(1, 0)[0] == pytest.approx(seconds * plain, rel=0.01)
+
+
+@pytest.mark.parametrize("seconds", [1e-6, 100 * PLAIN])
+def test_an_odd_step_says_nothing(prices: Prices, seconds: float) -> None:
+    before = prices.steps(1, 0).copy()
+    for _ in range(50):
+        prices.learn_step(1, 0, 0, seconds)
+    np.testing.assert_array_equal(prices.steps(1, 0), before)
+
+
+def test_a_step_that_nobody_priced_is_left_out(prices: Prices) -> None:
+    prices.learn_step(7, 3, 100, 0.5)
+    np.testing.assert_allclose(prices.steps(7, 100)[0], PLAIN)
+
+
+@pytest.mark.parametrize("factor", [0.2, 1.6, 6.0])
+@pytest.mark.parametrize("asked", [1, 4])
+def test_drafts_correct_a_guess(prices: Prices, factor: float, asked: int) -> None:
+    """However wrong it was, and whether or not all of the batch were asked."""
+    before = prices.drafts("head", 4, 100).copy()
+    for _ in range(400):
+        prices.learn_draft("head", asked, 3, 100, factor * before[asked, 3])
+    np.testing.assert_allclose(prices.drafts("head", 4, 100), factor * before, rtol=0.02)
+
+
+def test_one_draft_that_took_forever_changes_little(prices: Prices) -> None:
+    before = prices.drafts("head", 1, 100).copy()
+    prices.learn_draft("head", 1, 1, 100, 100.0)
+    assert (prices.drafts("head", 1, 100) < 1.1 * before + 1e-12).all()
+
+
+def test_lookups_cost_what_they_are_measured_at(prices: Prices) -> None:
+    assert prices.lookup("ngram") == 0
+    assert not prices.drafts("ngram", 2, 100).any()
+    prices.learn_draft("ngram", 4, 1, 100, 0.004)
+    assert prices.lookup("ngram") == pytest.approx(0.001)  # of each request
+    prices.learn_draft("ngram", 1, 1, 100, 5.0)
+    assert prices.lookup("ngram") < 0.0014
+    for _ in range(200):
+        prices.learn_draft("ngram", 1, 1, 100, 0.0005)
+    assert prices.lookup("ngram") == pytest.approx(0.0005, rel=0.01)

@@ -1,0 +1,157 @@
+"""Records find the rates that drafts were made with, and who among the requests differs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairdraft.economics.records import LEAST_LIKELY, MOST_LIKELY, PRIOR_RATES, Records
+
+K = 4
+
+
+def feed(
+    records: Records, name: str, kind: object, rates: list[float], count: int, seed: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    for _ in range(count):
+        stood = int(np.cumprod(draw.random(K) < rates).sum())
+        records.record(name, kind, K, stood)
+
+
+def first(records: Records, name: str, kind: object = None) -> float:
+    return float(records.survivals([name], [kind])[0, 0])
+
+
+def test_the_truth_is_found() -> None:
+    """20,000 drafts of two kinds; what is remembered of them is averaged, for it is never long."""
+    truth = {"long": [0.9, 0.8, 0.8, 0.6], "short": [0.5, 0.3, 0.6, 0.5]}
+    records = Records(K)
+    seen: dict[str, list[np.ndarray]] = {kind: [] for kind in truth}
+    for i in range(400):
+        for j, (kind, rates) in enumerate(truth.items()):
+            feed(records, f"{i}", kind, rates, 25, seed=2 * i + j)
+            seen[kind].append(records.rates(kind))
+    for kind, rates in truth.items():
+        found = np.mean(seen[kind][40:], 0)
+        # Later tokens of the short kind are tested rarely, and lean towards the rest.
+        np.testing.assert_allclose(found[:2], rates[:2], atol=0.05)
+        np.testing.assert_allclose(found[2:], rates[2:], atol=0.1)
+
+
+def test_before_anything_was_seen() -> None:
+    once, on = PRIOR_RATES
+    expected = np.array([once, on, on, on]).cumprod()
+    np.testing.assert_allclose(Records(K).survivals(["a"], [None])[0], expected)
+
+
+def test_a_new_request_starts_from_the_workload() -> None:
+    records = Records(K)
+    for i in range(200):
+        feed(records, "good", None, [0.9] * K, 1, seed=i)
+        feed(records, "bad", None, [0.1] * K, 1, seed=i)
+    found = records.survivals(["new"], [None])[0]
+    np.testing.assert_allclose(found, records.rates(None).cumprod(), atol=0.1)
+    assert first(records, "bad") < first(records, "new") < first(records, "good")
+
+
+@pytest.mark.parametrize(("stood", "better"), [(0, False), (K, True)])
+def test_a_request_is_told_apart_within_a_few_drafts(stood: int, better: bool) -> None:
+    records = Records(K)
+    feed(records, "others", None, [0.7] * K, 400, seed=4)
+    for _ in range(5):
+        records.record("odd", None, K, stood)
+    assert (first(records, "odd") > first(records, "new")) == better
+    if not better:
+        assert first(records, "odd") < 0.75 * first(records, "new")
+
+
+def test_it_comes_back_after_it_has_changed() -> None:
+    records = Records(K)
+    feed(records, "others", None, [0.7] * K, 400, seed=4)
+    for _ in range(200):
+        records.record("odd", None, K, 0)
+    for _ in range(60):
+        records.record("odd", None, K, K)
+    assert first(records, "odd") > first(records, "new")
+
+
+@pytest.mark.parametrize(("stood", "bound"), [(0, LEAST_LIKELY), (K, MOST_LIKELY)])
+def test_likeness_is_bounded(stood: int, bound: float) -> None:
+    """φ, read off what it does: after any number of drafts it is no further from 1 than this."""
+    records = Records(K)
+    rates = [0.99] * K if stood == 0 else [0.3] * K
+    for i in range(300):
+        feed(records, "others", None, rates, 40, seed=i)  # the workload stays as it is
+        records.record("odd", None, K, stood)
+    likeness = (1 - first(records, "odd")) / (1 - records.rates(None)[0])
+    if stood:
+        assert bound - 1e-9 <= likeness < 0.5
+    else:
+        assert 2 < likeness <= bound + 1e-9
+
+
+def test_what_ended_is_forgotten_but_for_the_workload() -> None:
+    records = Records(K)
+    feed(records, "a", None, [0.2] * K, 100, seed=5)
+    feed(records, "b", None, [0.9] * K, 100, seed=6)
+    rates = records.rates(None).copy()
+    records.forget("a")
+    records.forget("never seen")
+    assert first(records, "a") == first(records, "new") > PRIOR_RATES[0]
+    np.testing.assert_array_equal(records.rates(None), rates)
+
+
+def test_an_unknown_kind_is_like_the_rest() -> None:
+    records = Records(K)
+    feed(records, "a", "known", [0.95] * K, 300, seed=7)
+    records.forget("a")
+    assert first(records, "new", "unknown") > 0.85
+
+
+def test_a_draft_cut_short_tests_no_more_than_it_had() -> None:
+    """Drafts of one token that stand say little of the second, and nothing against it."""
+    records = Records(K)
+    for i in range(400):
+        records.record(str(i), None, 1, 1)
+    rates = records.rates(None)
+    assert rates[0] > 0.95
+    assert rates[1] >= PRIOR_RATES[1]
+
+
+def test_a_turn_of_the_traffic_is_seen_at_once_by_newcomers() -> None:
+    """Ten failures of others say more of the next draft than a hundred that stood before."""
+    records = Records(K)
+    feed(records, "before", None, [0.9] * K, 300, seed=10)
+    was = first(records, "new")
+    for i in range(10):
+        records.record(f"{i}", None, K, 0)
+    assert first(records, "new") < was - 0.1
+    assert records.rates(None)[0] > 0.8
+
+
+def test_traffic_that_changes_is_followed() -> None:
+    records = Records(K)
+    feed(records, "a", None, [0.9] * K, 1000, seed=8)
+    feed(records, "b", None, [0.1] * K, 500, seed=9)
+    assert records.rates(None)[0] == pytest.approx(0.1, abs=0.07)
+
+
+drafts = st.lists(
+    st.tuples(
+        st.sampled_from("abc"), st.sampled_from([None, 1]), st.integers(1, K), st.integers(0, K)
+    )
+)
+
+
+@given(drafts)
+def test_survivals_never_rise_and_are_probabilities(seen: list[tuple]) -> None:
+    records = Records(K)
+    for name, kind, drafted, stood in seen:
+        records.record(name, kind, drafted, min(stood, drafted))
+    found = records.survivals(["a", "b", "new"], [None, 1, 2])
+    assert found.shape == (3, K)
+    assert ((found >= 0) & (found <= 1)).all()
+    assert (np.diff(found, axis=1) <= 1e-12).all()

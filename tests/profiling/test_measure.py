@@ -1,0 +1,188 @@
+"""What is measured, not how long it took: that is the machine's affair."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM as Auto
+
+from fairdraft.config import SpeculativeConfig
+from fairdraft.economics.profile import Profile
+from fairdraft.engine.engine import Engine
+from fairdraft.errors import CheckpointError, ConfigError
+from fairdraft.models import ModelRunner
+from fairdraft.profiling import (
+    SHAPES,
+    Filler,
+    ProfileGrid,
+    build_shape,
+    measure,
+    profile_model,
+)
+from tests.conftest import TINY, tiny_tokenizer
+from tests.models.heads.conftest import write_head
+
+__all__ = ["write_head"]
+
+GRID = ProfileGrid((1, 3), (1, 3), (16, 40), rounds=3)
+
+
+def settings(profile: Profile, rows: tuple[int, ...]) -> set[tuple[int, int, int]]:
+    return set(itertools.product(GRID.requests, rows, GRID.contexts))
+
+
+@pytest.fixture
+def shape(tmp_path: Path) -> str:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": "llama", **TINY, "tie_word_embeddings": True}))
+    return str(path)
+
+
+def test_every_setting_is_measured(
+    tiny: Callable[[str], Path], write_head: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The target, a lookup, and a head that drafts two tokens at most."""
+    model = Auto.from_pretrained(tiny("llama"), dtype=torch.float32)
+    methods = [
+        SpeculativeConfig("ngram", 3),
+        SpeculativeConfig("eagle3", 2, model=str(write_head())),
+    ]
+    told: list[str] = []
+    profile = profile_model(
+        ModelRunner(model, tokenizer=tiny_tokenizer()),
+        GRID,
+        methods,
+        tiny_tokenizer(),
+        "tiny",
+        {"cpu": "this one"},
+        told.append,
+    )
+    assert {name.split(",")[0].split(" of")[0] for name in told} == {
+        "target",
+        "prefill",
+        "ngram",
+        "eagle3",
+    }
+    for surface, rows in (
+        (profile.step, (1, 2, 4)),
+        (profile.run, (1, 2, 4)),
+        (profile.drafter("ngram"), (1, 3)),
+        (profile.drafter("eagle3"), (1,)),
+    ):
+        assert {(p.requests, p.rows, p.context) for p in surface.points} == settings(profile, rows)
+    # A round of k = 0 begins and another ends each measurement's row of steps.
+    assert {len(p.samples) for p in profile.step.points if p.rows > 1} == {GRID.rounds}
+    assert {len(p.samples) for p in profile.drafter("ngram").points} == {GRID.rounds}
+    for whole, run in zip(profile.step.points, profile.run.points, strict=True):
+        assert all(a > b for a, b in zip(whole.samples, run.samples, strict=True))
+    assert profile.prefill is not None
+    assert profile.prefill.rows == [16, 64, 128]  # of a model for 256 tokens
+    assert profile.dtype == "float32"
+    assert profile.weight_bytes > profile.parameters > 0
+    assert profile.kv_bytes == 4 * 2 * 2 * 32 * 4
+
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(profile.to_json()))
+    again = Profile.load(path)
+    assert again.to_json() == profile.to_json()
+    assert (again.model, again.environment) == ("tiny", {"cpu": "this one"})
+
+
+def test_what_runs_is_what_it_says(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step verifies the rows that its sample is filed under, behind the context it names."""
+    torch.manual_seed(0)
+    runner = ModelRunner(build_shape(shape, "float32"), name="shape")
+    grid = ProfileGrid((2,), (1, 3), (16,), rounds=3)
+    ran: list[tuple[int, int, list[int]]] = []
+    run = runner.run
+
+    def watched(batch, layers=()):  # type: ignore[no-untyped-def]
+        counts = set(batch.row_counts)
+        assert len(counts) == 1
+        ran.append((batch.num_requests, counts.pop(), list(batch.context_lens)))
+        return run(batch, layers)
+
+    monkeypatch.setattr(runner, "run", watched)
+    engine = measure._engine(runner, grid, Filler(3), None)
+    found = []
+    for counts, requests, context, steps in measure._rounds(engine, grid, lambda context: None):
+        assert (requests, context) == (2, 16)
+        proposed = [k for k, _ in steps]
+        assert sorted(proposed) == [0, 0, 1, 3]
+        assert proposed[-1] == 0
+        # The two steps before: one that begins, and the first, which has nothing to verify.
+        assert [rows for _, rows, _ in ran] == [1, 1, *(1 + k for k in proposed[:-1])]
+        assert {requests for requests, _, _ in ran} == {2}
+        firsts = [contexts[0] for _, _, contexts in ran]
+        assert firsts == list(range(15, 15 + len(ran)))  # all drafts were rejected
+        ran.clear()
+        found.append(counts)
+    assert found == [False, False, True, True, True]
+    assert not engine.has_unfinished_requests
+
+
+def test_a_shape_is_random_and_of_its_shape(shape: str) -> None:
+    model = build_shape(shape)
+    assert model.dtype == torch.bfloat16
+    assert model.config.num_hidden_layers == TINY["num_hidden_layers"]
+    assert "llama-3-8b" in SHAPES
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "is neither a shape nor a config.json: the shapes are .*llama-3-8b"),
+        ("{", "is no transformers config"),
+        ("{}", "is no transformers config"),
+        ('{"model_type": "nonsense"}', "is no transformers config"),
+        ("[]", "is no transformers config"),
+    ],
+)
+def test_no_shape(text: str | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(CheckpointError, match=message):
+        build_shape(str(path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"requests": ()}, "--requests is empty"),
+        ({"ks": (0, 1)}, "--ks is 0, .*k = 0 is measured always"),
+        ({"contexts": (-1,)}, "--contexts is -1"),
+        ({"rounds": 2}, "--rounds is 2"),
+    ],
+)
+def test_grids_that_cannot_be(changes: dict[str, tuple[int, ...]], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ProfileGrid(**changes)  # type: ignore[arg-type]
+
+
+def test_contexts_that_are_too_long(shape: str) -> None:
+    runner = ModelRunner(build_shape(shape))
+    with pytest.raises(ConfigError, match="up to 200, but the model was made for 256 tokens"):
+        profile_model(runner, ProfileGrid((1,), (1,), (16, 200)))
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("nonsense", "'nonsense' is unknown"),
+        ("off", "'off' cannot be timed"),
+        ("hybrid", "'hybrid' cannot be timed"),
+        ("auto", "'auto' cannot be timed"),
+    ],
+)
+def test_methods_are_refused_before_anything_is_timed(
+    method: str, message: str, shape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "step", lambda engine: pytest.fail("it runs"))
+    with pytest.raises(ConfigError, match=message):
+        profile_model(ModelRunner(build_shape(shape)), GRID, [SpeculativeConfig(method, 2)])
