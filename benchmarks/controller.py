@@ -44,6 +44,12 @@ TOKENS = 48
 SOURCES = {"copies": "code_editing", "never repeats": "mt_bench"}
 WORKLOADS = ("humaneval", "gsm8k", "mt_bench", "copies", "never repeats", "switches")
 HOT = 1.5  # temperature of what never repeats
+WARM_UP = (
+    "Count from one to twenty in words.",
+    "The history of the bicycle began in",
+    "def mean(values):",
+    "A recipe for vegetable soup needs",
+)
 KEPT = WORK / "controller"
 PROFILE = RESULTS / "profile.json"
 OFF = ("off", 0)
@@ -209,7 +215,7 @@ def measure_live() -> None:
         for name, (method, k) in settings().items()
     }
     for llm in engines.values():
-        llm.generate(["one two one two one two"] * 8, SamplingParams(temperature=0, max_tokens=24))
+        llm.generate(list(WARM_UP), SamplingParams(temperature=0, max_tokens=24, ignore_eos=True))
     order = list(engines)
     for streams in STREAMS:
         for workload in WORKLOADS:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.tables_drafters import DRAFTERS
+from benchmarks.tables_pricing import PRICING
 from benchmarks.tables_proofs import PROOFS, Report, Rows
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "drafters", "proofs")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "drafters", "pricing", "proofs")),
 )
 
 
@@ -225,7 +226,10 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "identity_others": ("identity_others", partial(identity, "identity_others")),
     "ngram": ("ngram", ngram),
     **{name: (name, partial(written, name, write)) for name, write in PROOFS.items()},
-    **{name: (needs, partial(written, needs, write)) for name, (needs, write) in DRAFTERS.items()},
+    **{
+        name: (needs, partial(written, needs, write))
+        for name, (needs, write) in (DRAFTERS | PRICING).items()
+    },
 }
 
 

@@ -14,17 +14,19 @@ FloatArray = NDArray[np.float64]
 CONTEXT_BUCKET = 128  # tokens; costs are looked up once for each
 PRIOR_STEPS = 16.0  # so many steps' worth of belief in the profile
 MEMORY = 0.98  # of a correction: machines get busy, and idle again
-ODD = 2.0  # a step so many times longer or shorter than expected says nothing about the next
+ODD = 2.0  # a step so many times longer or shorter than expected counts as just that
 
 
 class _Correction:
-    """Measured / expected, drawn towards 1; older measurements fade."""
+    """Measured / expected, drawn towards 1; older measurements fade, odd ones count as bounded."""
 
     def __init__(self) -> None:
         self.weight = PRIOR_STEPS
         self.factor = 1.0
 
     def add(self, ratio: float) -> None:
+        """Note one ratio."""
+        ratio = min(max(ratio, self.factor / ODD), self.factor * ODD)
         self.weight = PRIOR_STEPS + MEMORY * (self.weight - PRIOR_STEPS) + 1
         self.factor += (ratio - self.factor) / self.weight
 
@@ -96,8 +98,8 @@ class Prices:
         """
         extra = min(drafted, requests * self.k)
         place = (requests, int(context) // CONTEXT_BUCKET)
-        expected = float(self._steps[place][extra]) if place in self._steps else None
-        if expected is not None and expected / ODD < seconds < expected * ODD:
+        if place in self._steps:
+            expected = float(self._steps[place][extra])
             self._step_corrections[requests, extra // requests].add(seconds / expected)
 
     def learn_draft(
@@ -111,9 +113,7 @@ class Prices:
             return
         middle = (int(context) // CONTEXT_BUCKET + 0.5) * CONTEXT_BUCKET
         expected = self.drafters[method].seconds(requests, k, middle, extrapolate=True)
-        correction = self._draft_corrections[method]
-        low, high = correction.factor / ODD, correction.factor * ODD
-        correction.add(min(max(seconds / expected, low), high))  # what was a guess may be far off
+        self._draft_corrections[method].add(seconds / expected)
 
     def lookup(self, method: str) -> float:
         """Seconds a request's lookup takes, as measured; 0 before the first."""

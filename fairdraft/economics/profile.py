@@ -111,7 +111,7 @@ class Profile:
     def knee(self, context: float) -> float | None:
         """Rows from which on a run takes twice what one row does; None if none measured does.
 
-        Read off one request where its rows suffice, else off all numbers of requests.
+        All requests' rows together, in order of their number, whichever requests they are of.
         """
         one = self.run.seconds(self.run.requests[0], self.run.rows[0], context)
         totals = sorted(

@@ -5,7 +5,8 @@ A request fails more or less often than that; how much is a Gamma-Poisson estima
 
     φ = (failures + M·ψ) / (failures expected + M),   ψ likewise of the latest drafts of anybody
 
-so that a new request starts from what goes on now, and that from the workload's rates. Only what
+so that a new request starts from what goes on now, and that from the workload's rates; a token
+stands with rate^φ, as if failures came in a Poisson process φ times as dense. Only what
 was verified counts, or what the text then said of a draft that was chosen, not drawn.
 """
 
@@ -25,8 +26,9 @@ PRIOR_FAILURES = 4.0  # M
 MEMORY = 0.99  # a draft counts this much less with each one after it: traffic changes
 OWN_MEMORY = 0.95  # likewise of a request's own, and of the latest of anybody's
 UNTESTED_MEMORY = 0.93  # of both, with each step in which nothing was drafted to test them
+RATES_MEMORY = 0.997  # of the workload's rates, likewise
 REFRESH = 8  # drafts noted before rates are worked out anew
-MOST_LIKELY, LEAST_LIKELY = 0.1, 8.0  # bounds of φ
+MOST_LIKELY, LEAST_LIKELY = 0.1, 6.0  # bounds of φ
 
 
 class Records:
@@ -62,7 +64,7 @@ class Records:
         """[requests, k]: S_1 … of each request's next draft."""
         rates = np.array([self.rates(kind) for kind in kinds])
         likeness = np.array([[self._likeness(name)] for name in request_ids])
-        found: FloatArray = np.maximum(1 - (1 - rates) * likeness, 0.0).cumprod(1)
+        found: FloatArray = (rates**likeness).cumprod(1)
         return found
 
     def _likeness(self, request_id: str) -> float:
@@ -104,6 +106,12 @@ class Records:
                 self._own[name] = UNTESTED_MEMORY * failures, UNTESTED_MEMORY * expected
         failures, expected = self._latest
         self._latest = UNTESTED_MEMORY * failures, UNTESTED_MEMORY * expected
+        for counts in (self._all, *self._kinds.values()):
+            counts *= RATES_MEMORY
+        self._stale += 1
+        if self._stale >= REFRESH:
+            self._stale = 0
+            self._rates.clear()
 
     def forget(self, request_id: str) -> None:
         """A request ended; what the workload learnt from it stays."""

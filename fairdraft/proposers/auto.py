@@ -21,7 +21,7 @@ from fairdraft.sampling.sampler import DraftNoise
 
 LOOKUP = "suffix"  # the method that fits any target
 HEADS = ("eagle3",)  # beside it, if one comes with fairdraft for the target
-CATCH_UP = 1 / 16  # of a drafted token's time that reading one row of the text takes
+CATCH_UP = 1 / 64  # of a drafted token's time that reading one row of the text takes
 
 
 @dataclass

@@ -26,27 +26,29 @@ def calibrate(runner: Runner, k: int) -> CostSurface:
         k: longest draft.
     """
     lengths = sorted({0, 1, (k + 1) // 2, k})
-    room = -(-(CONTEXT + k + 1) // BLOCK)
+    context = max(min(CONTEXT, runner.max_model_len - k - 1), 1)
+    room = -(-(context + k + 1) // BLOCK)
     runner.allocate(max(REQUESTS) * room * BLOCK, BLOCK)
     samples: dict[tuple[int, int], list[float]] = {}
     for number in range(ROUNDS):
         for requests in REQUESTS:
             for length in lengths:
-                batch = _batch(runner, requests, 1 + length, room)
+                batch = _batch(runner, requests, 1 + length, context, room)
                 start = perf_counter()
                 float(runner.run(batch).logits[0, 0])  # waits for a GPU too
                 if number:
                     samples.setdefault((requests, 1 + length), []).append(perf_counter() - start)
-    points = (Point(b, n, CONTEXT, (min(each),)) for (b, n), each in samples.items())
+    points = (Point(b, n, context, (min(each),)) for (b, n), each in samples.items())
     return CostSurface(points, "the calibration")
 
 
 def guessed_drafter(step: CostSurface, k: int) -> CostSurface:
     """Seconds of drafting, guessed from the target's; the first drafts correct it."""
     fixed, each = GUESS
+    context = step.contexts[0]
     return CostSurface(
         (
-            Point(b, n, CONTEXT, (step.seconds(b, 1, CONTEXT) * (fixed + each * n),))
+            Point(b, n, context, (step.seconds(b, 1, context) * (fixed + each * n),))
             for b in step.requests
             for n in range(1, k + 1)
         ),
@@ -54,9 +56,9 @@ def guessed_drafter(step: CostSurface, k: int) -> CostSurface:
     )
 
 
-def _batch(runner: Runner, requests: int, rows: int, room: int) -> FlatBatch:
+def _batch(runner: Runner, requests: int, rows: int, context: int, room: int) -> FlatBatch:
     """Rows behind a context of zeros, `room` blocks a request."""
-    places = torch.arange(CONTEXT, CONTEXT + rows)
+    places = torch.arange(context, context + rows)
     starts = torch.arange(requests)[:, None] * room * BLOCK
     total = requests * rows
     device = runner.device
@@ -65,7 +67,7 @@ def _batch(runner: Runner, requests: int, rows: int, room: int) -> FlatBatch:
         places.repeat(requests).to(device),
         (starts + places).flatten().to(device),
         list(range(0, total + 1, rows)),
-        [CONTEXT] * requests,
+        [context] * requests,
         [list(range(i * room, (i + 1) * room)) for i in range(requests)],
         BLOCK,
         torch.arange(total, device=device),

@@ -33,6 +33,8 @@ Run = Callable[..., tuple[int, str, str]]
         (["bench", "run", "gsm8k", "--num-prompts", "64"], "holds 40 prompts"),
         (["bench", "run", "gsm8k", "--out", "/nowhere/x.json"], "cannot be written"),
         (["bench", "plot", "/nowhere/x.json"], "cannot be read"),
+        (["reconcile", "/nowhere/x.json", "--profile", "p"], "'/nowhere/x.json' cannot be read"),
+        (["replay", "/nowhere/t", "--method", "ngram", "--profile", "p"], "cannot be read"),
     ],
 )
 def test_values_out_of_range(fairdraft: Run, args: list[str], message: str) -> None:
