@@ -9,7 +9,6 @@ from typing import Any
 
 from fairdraft import SamplingParams
 from fairdraft.cli.datasets import load_prompts
-from fairdraft.cli.environment import benchmark_environment
 from fairdraft.draft import Draft
 from fairdraft.models import load_checkpoint
 from fairdraft.models.early_exit import shallow_model
@@ -17,6 +16,7 @@ from fairdraft.proposers import Proposer
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
 from fairdraft.telemetry import SpecCounters
+from fairdraft.telemetry.environment import benchmark_environment
 from fairdraft.verification import match
 
 HERE = Path(__file__).parent

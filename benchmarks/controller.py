@@ -1,11 +1,12 @@
 """Every static draft length, off, and `auto`, measured in turns: what docs/pricing.md is held to.
 
 Methods × draft lengths × streams × workloads on the demo model in bfloat16. All settings answer
-the prompts of a cell one after the other, each in an engine of its own; which comes first rotates.
-As many prompts run as there are streams, and more wait; the clock stops when fewer are left. No
-prompt is seen twice by an engine. Workloads: humaneval, gsm8k, mt_bench (greedy); "copies" edits
-code it was given; "never repeats" is sampled at temperature 1.5, the same tokens everywhere;
-"switches" takes turns between the two within a run.
+the prompts of a cell, each in an engine of its own, eight steps at a time in turns, for the machine
+is slow at some times and quick at others. As many prompts run as there are streams, and more wait;
+an engine's clock stops when fewer are left. No prompt is seen twice by an engine but in "switches".
+Workloads: humaneval, gsm8k, mt_bench (greedy); "copies" edits code it was given; "never repeats" is
+sampled at temperature 1.5, the same tokens everywhere; "switches" takes turns between the two in
+one run.
 
 The parts are kept, so that a run can be cut short and go on:
 
@@ -27,7 +28,6 @@ from typing import Any
 from benchmarks.common import NOISE, RESULTS, WORK, kept, standing
 from fairdraft import LLM, SamplingParams
 from fairdraft.cli.datasets import load_prompts
-from fairdraft.cli.environment import benchmark_environment
 from fairdraft.cli.measurement import record
 from fairdraft.config import SpeculativeConfig
 from fairdraft.economics.replay import read_trace
@@ -36,11 +36,13 @@ from fairdraft.profiling import ProfileGrid, profile_model
 from fairdraft.proposers import build_proposer
 from fairdraft.request import Request
 from fairdraft.telemetry import SpecCounters, StepTimes
+from fairdraft.telemetry.environment import benchmark_environment
 
 METHODS = ("ngram", "suffix", "eagle3")
 KS = (1, 2, 4, 8)
-STREAMS = {1: (0, 4), 4: (4, 16), 8: (16, 40)}  # prompts of each dataset that they answer
+STREAMS = {1: (0, 3), 4: (4, 12), 8: (16, 32)}  # prompts of each dataset that they answer
 TOKENS = 48
+STEPS = 8  # of an engine before the next one's turn
 SOURCES = {"copies": "code_editing", "never repeats": "mt_bench"}
 WORKLOADS = ("humaneval", "gsm8k", "mt_bench", "copies", "never repeats", "switches")
 HOT = 1.5  # temperature of what never repeats
@@ -107,41 +109,49 @@ def jobs(llm: LLM, workload: str, streams: int) -> list[Job]:
     ]
 
 
-def answer(llm: LLM, made: Sequence[Job], streams: int, whole: bool = False) -> dict[str, Any]:
-    """Write until fewer texts are left than run at once, and time that.
+class Answering:
+    """A cell's prompts under way in one engine; writes until fewer are left than run at once.
 
     Args:
         llm: whose engine.
         made: at least `streams` jobs.
         streams: texts at once; the others wait.
-        whole: write all to their end.
     """
-    engine = llm.engine
-    engine.scheduler.max_num_seqs = streams
-    requests = [engine.add_request(list(job.prompt), job.params) for job in made]
-    before, tokens = asdict(engine.times), 0
-    start = perf_counter()
-    while sum(request.finish_reason is None for request in requests) >= (1 if whole else streams):
-        for output in engine.step():
-            tokens += len(output.token_ids)
-    seconds = perf_counter() - start
-    after, counters = asdict(engine.times), SpecCounters()
-    for request in requests:
-        counters.merge(request.counters)
-        engine.abort(request.request_id)
-    times = StepTimes(**{name: after[name] - before[name] for name in before})
-    return {
-        "seconds": seconds,
-        "num_tokens": tokens,
-        "counters": record(counters),
-        "times": record(times),
-        "requests": requests,
-    }
 
+    def __init__(self, llm: LLM, made: Sequence[Job], streams: int) -> None:
+        self.engine, self.streams = llm.engine, streams
+        self.engine.scheduler.max_num_seqs = streams
+        self.requests = [self.engine.add_request(list(job.prompt), job.params) for job in made]
+        self.before = asdict(self.engine.times)
+        self.seconds, self.tokens = 0.0, 0
 
-def timed(llm: LLM, made: Sequence[Job], streams: int) -> dict[str, Any]:
-    """What `answer` measured, for JSON."""
-    return {name: each for name, each in answer(llm, made, streams).items() if name != "requests"}
+    @property
+    def left(self) -> int:
+        """Texts that are not finished."""
+        return sum(request.finish_reason is None for request in self.requests)
+
+    def go_on(self, steps: int) -> bool:
+        """A few steps more; whether there is more to do."""
+        start = perf_counter()
+        while steps and self.left >= self.streams:
+            self.tokens += sum(len(output.token_ids) for output in self.engine.step())
+            steps -= 1
+        self.seconds += perf_counter() - start
+        return self.left >= self.streams
+
+    def result(self) -> dict[str, Any]:
+        """What was measured; the rest is dropped."""
+        after, counters = asdict(self.engine.times), SpecCounters()
+        for request in self.requests:
+            counters.merge(request.counters)
+            self.engine.abort(request.request_id)
+        times = StepTimes(**{name: after[name] - self.before[name] for name in self.before})
+        return {
+            "seconds": self.seconds,
+            "num_tokens": self.tokens,
+            "counters": record(counters),
+            "times": record(times),
+        }
 
 
 def settings() -> dict[str, tuple[str, int | None]]:
@@ -178,7 +188,10 @@ def trace() -> dict[str, Any]:
         for streams in STREAMS:
             llm = load(configuration("eagle3", max(KS)), trace=path)
             made = jobs(llm, workload, streams)
-            requests = answer(llm, made, streams, whole=True)["requests"]
+            llm.engine.scheduler.max_num_seqs = streams
+            requests = [llm.engine.add_request(list(job.prompt), job.params) for job in made]
+            while llm.engine.has_unfinished_requests:
+                llm.engine.step()
             llm.close()
             place = f"{workload}/{streams}"
             texts = read_trace(path.read_text().splitlines(), str(path), workload)
@@ -223,8 +236,14 @@ def measure_live() -> None:
             def cell(workload: str = workload, streams: int = streams) -> dict[str, Any]:
                 made = jobs(engines["off"], workload, streams)
                 turn = 5 * WORKLOADS.index(workload) + streams
-                turned = [*order[turn % len(order) :], *order[: turn % len(order)]]
-                return {name: timed(engines[name], made, streams) for name in turned}
+                under_way = {
+                    name: Answering(engines[name], made, streams)
+                    for name in [*order[turn % len(order) :], *order[: turn % len(order)]]
+                }
+                active = list(under_way.values())
+                while active:
+                    active = [each for each in active if each.go_on(STEPS)]
+                return {name: each.result() for name, each in under_way.items()}
 
             found = kept(KEPT, f"live-{workload.replace(' ', '-')}-{streams}", cell)
             rates = {name: found[name]["num_tokens"] / found[name]["seconds"] for name in order}

@@ -30,6 +30,8 @@ def texts(traces: dict[str, Any], method: str, workload: str, streams: int) -> l
         )
         half = len(first) // 2
         return [*first[:half], *second[:half], *first[half:], *second[half:]]
+    begin, end = STREAMS[streams]
+    kept = traces[f"{method}/{workload}/{streams}"][: end - begin]
     return [
         Text(
             f"{workload} {streams} {i}",
@@ -39,7 +41,7 @@ def texts(traces: dict[str, Any], method: str, workload: str, streams: int) -> l
             workload,
             HOT if workload == "never repeats" else 0.0,
         )
-        for i, each in enumerate(traces[f"{method}/{workload}/{streams}"])
+        for i, each in enumerate(kept)
     ]
 
 
@@ -78,7 +80,7 @@ def replays(profile: Profile, traces: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def recovery(done: Replayed) -> list[int]:
-    """After each change of traffic, steps until it drafts, or not, as it then mostly does."""
+    """After each change of traffic, steps until it first drafts, or not, as it then mostly does."""
     changes = [i for i in range(1, done.steps) if done.kinds[i] != done.kinds[i - 1]]
     found = []
     for begin, end in itertools.pairwise([*changes, done.steps] if changes else []):

@@ -19,7 +19,6 @@ import numpy as np
 
 from benchmarks.common import write_result
 from fairdraft import SamplingParams, SpeculativeConfig
-from fairdraft.cli.environment import benchmark_environment
 from fairdraft.config import EngineConfig
 from fairdraft.economics.acceptance import constant
 from fairdraft.economics.cost import best_k
@@ -27,6 +26,7 @@ from fairdraft.economics.profile import Profile
 from fairdraft.engine.engine import Engine
 from fairdraft.models import ModelRunner, load_checkpoint
 from fairdraft.profiling import Filler, ProfileGrid, build_shape, profile_model
+from fairdraft.telemetry.environment import benchmark_environment
 
 K, LENGTH = 5, 3.8
 TOKENS = 76

@@ -17,10 +17,10 @@ from time import perf_counter
 from benchmarks.common import DATASETS, NOISE, RESULTS, replay
 from fairdraft import LLM, SamplingParams
 from fairdraft.cli.datasets import load_prompts
-from fairdraft.cli.environment import benchmark_environment
 from fairdraft.proposers.ngram import MATCHES, NgramProposer
 from fairdraft.request import Request
 from fairdraft.telemetry import SpecCounters
+from fairdraft.telemetry.environment import benchmark_environment
 
 
 def proposal_microseconds(context: int, repeats: int = 400) -> list[float]:

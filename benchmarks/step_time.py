@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from fairdraft.cli.environment import benchmark_environment
 from fairdraft.models import FlatBatch, ModelRunner, load_checkpoint
+from fairdraft.telemetry.environment import benchmark_environment
 
 HERE = Path(__file__).parent
 BLOCK = 16

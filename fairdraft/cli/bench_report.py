@@ -15,11 +15,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from fairdraft.cli.bench_grid import Bench, Cell
-from fairdraft.cli.environment import benchmark_environment
 from fairdraft.cli.measurement import Measurement, record
 from fairdraft.cli.options import NO_SPECULATION
 from fairdraft.config import require
 from fairdraft.errors import ConfigError
+from fairdraft.telemetry.environment import benchmark_environment
 
 Report = dict[str, Any]
 

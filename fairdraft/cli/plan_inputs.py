@@ -24,7 +24,7 @@ def profile_costs(path: Path, context: float | None, force: bool) -> StepCosts:
     Raises:
         ConfigError: no profile, one of another machine, or a context below 0.
     """
-    from fairdraft.cli.environment import benchmark_environment
+    from fairdraft.telemetry.environment import benchmark_environment
 
     if context is not None and not (math.isfinite(context) and context >= 0):
         raise ConfigError(f"--context is {context:g}, but must be a number of tokens from 0 on")

@@ -45,9 +45,9 @@ def profile(
     What `fairdraft plan` and `fairdraft reconcile` predict with, and what `method: "auto"` can
     start from. No prompt is read: what a step costs does not hang on what it says.
     """
-    from fairdraft.cli.environment import benchmark_environment
     from fairdraft.models import ModelRunner, load_checkpoint
     from fairdraft.profiling import ProfileGrid, build_shape, profile_model
+    from fairdraft.telemetry.environment import benchmark_environment
 
     picture = plot or out.with_suffix(".png")
     grid = ProfileGrid(

@@ -48,8 +48,12 @@ def reconcile(
     for column in ("cell", "tokens a step", "ms a step", "speedup", "error", "because of"):
         table.add_column(column, justify="left" if column in ("cell", "because of") else "right")
     judged = 0
+    skipped: set[str] = set()
     for cell in cells:
         if cell["method"] == NO_SPECULATION:
+            continue
+        if cell["method"] not in found.drafters:
+            skipped.add(cell["method"])
             continue
         off = plain.get((cell["dataset"], cell["concurrency"]))
         if off is None:
@@ -68,6 +72,13 @@ def reconcile(
             f"{one.error:+.1%}",
             why,
         )
+    if not judged and skipped:
+        raise ConfigError(
+            f"the profile knows {', '.join(found.drafters) or 'no drafter'}, but the run has "
+            f"{', '.join(sorted(skipped))}: profile those with --methods"
+        )
     if not judged:
         raise ConfigError(f"no cell of {str(run)!r} speculates: measure a method besides none")
     Console().print(table)
+    if skipped:
+        print(f"Left out, for the profile has none of them: {', '.join(sorted(skipped))}.")

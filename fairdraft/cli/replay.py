@@ -26,8 +26,11 @@ def replay(
     method: Annotated[str, typer.Option(help="Whose drafts they hold.")],
     profile: Annotated[Path, typer.Option(help="What `fairdraft profile` wrote.")],
     policy: Annotated[
-        str, typer.Option(help='Draft lengths, "auto" and "oracle", with commas between.')
-    ] = "0,1,2,4,8,auto,oracle",
+        str | None,
+        typer.Option(
+            help='Draft lengths, "auto" and "oracle", with commas between; by default all of them.'
+        ),
+    ] = None,
     concurrency: Annotated[int, typer.Option(help="Texts at once.")] = 1,
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Price what was not profiled too.")
@@ -36,28 +39,37 @@ def replay(
     """Write traced texts again under each policy, priced by a profile; nothing is run.
 
     Several traces are several kinds of traffic, one after the other. A policy cannot draft further
-    than the trace did. The oracle knows what will stand: nothing does better.
+    than the trace did. The oracle knows what will stand, and does what is best step by step.
     """
     from fairdraft.economics.profile import Profile
     from fairdraft.economics.replay import read_trace
     from fairdraft.economics.replay import replay as write_again
 
+    lookup = _is_lookup(method)
     texts: list[Text] = []
     for path in traces:
         try:
             lines = path.read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise ReadingError(f"{str(path)!r} cannot be read ({error}): name a trace") from None
-        texts += read_trace(lines, str(path), path.stem)
+        texts += read_trace(lines, str(path), path.stem, lookup)
     found = Profile.load(profile)
     traced = max(int(text.found.max()) for text in texts)
+    if policy is None:
+        lengths = [str(k) for k in (1, 2, 4, 8, 16) if k <= traced]
+        policy = ",".join([*lengths, AUTO, ORACLE])
     results = {
         name: write_again(
-            texts, _policy(name, method, found, traced), found, method, concurrency, extrapolate
+            texts,
+            _policy(name, method, lookup, found, traced),
+            found,
+            method,
+            concurrency,
+            extrapolate,
         )
-        for name in words(policy)
+        for name in dict.fromkeys(["0", *words(policy)])
     }
-    plain = results.get("0") or next(iter(results.values()))
+    plain = results["0"]
     best = max(results[name].rate for name in results if name not in (AUTO, ORACLE))
     table = Table(title=f"{method}, {len(texts)} texts, {concurrency} at once")
     for column in ("policy", "tok/s", "speedup", "of best k", "tokens a step", "switches"):
@@ -74,7 +86,21 @@ def replay(
     Console().print(table)
 
 
-def _policy(name: str, method: str, profile: Profile, traced: int) -> Policy:
+def _is_lookup(method: str) -> bool:
+    """Whether a method's drafts end where what it found ends.
+
+    Raises:
+        ConfigError: no such method.
+    """
+    from fairdraft.proposers import known_methods
+
+    methods = known_methods()
+    if method not in methods:
+        raise ConfigError(f"method {method!r} is unknown: installed are {', '.join(methods)}")
+    return bool(methods[method].load().is_lookup)
+
+
+def _policy(name: str, method: str, lookup: bool, profile: Profile, traced: int) -> Policy:
     """A policy by its word.
 
     Raises:
@@ -82,13 +108,8 @@ def _policy(name: str, method: str, profile: Profile, traced: int) -> Policy:
     """
     from fairdraft.economics.prices import Prices
     from fairdraft.economics.replay import Auto, Oracle, Static
-    from fairdraft.proposers import known_methods
 
     if name in (AUTO, ORACLE):
-        methods = known_methods()
-        if method not in methods:
-            raise ConfigError(f"method {method!r} is unknown: installed are {', '.join(methods)}")
-        lookup = bool(methods[method].load().is_lookup)
         prices = Prices(profile.step, {} if lookup else {method: profile.drafter(method)}, traced)
         if name == AUTO:
             return Auto(prices, method, lookup, traced)

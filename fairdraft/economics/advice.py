@@ -119,7 +119,7 @@ def _fairdraft(plan: Plan, method: str, drafter: str | None) -> str:
 
 def _by_load(plan: Plan, method: str, drafter: str | None) -> dict[str, Any] | None:
     schedule = plan.schedule(method)
-    k = max(schedule.values())
+    k = max(schedule.values(), default=0)
     return speculative_config(method, k, drafter, schedule) if k else None
 
 

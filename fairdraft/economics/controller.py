@@ -27,7 +27,7 @@ from fairdraft.economics.records import Records
 
 FloatArray = NDArray[np.float64]
 
-EXPLORATION = 0.006  # of the time at most goes to drafters that do not pay as far as is known
+EXPLORATION = 0.006  # of the time goes to drafters that do not pay as far as is known
 EXPLORERS = 8  # requests at most that try together, one token each
 HORIZON = 16  # steps over which reading up on the text pays off
 IDLE_COST = 0.003  # of a step that lookups may cost where they find nothing of use
@@ -114,7 +114,7 @@ class Controller:
         found: Sequence[Mapping[str, Offer]],
         asked: Sequence[Mapping[str, Offer]],
         context: float,
-        behind: float = 0.0,
+        behind: Mapping[str, float] | None = None,
         looked: bool = True,
     ) -> Decision:
         """The drafts of the next step.
@@ -124,10 +124,11 @@ class Controller:
             found: per request what lookups found.
             asked: per request what drafters could be asked for.
             context: mean tokens of each request.
-            behind: seconds that the drafters would need to read up on the text.
+            behind: by drafter, seconds that it would need to read up on the text.
             looked: whether lookups were made.
         """
         self._decisions += 1
+        waits = behind or {}
         count = len(request_ids)
         plain = self.prices.steps(count, context)
         gains, chosen = self._lookup_gains(request_ids, found)
@@ -141,16 +142,21 @@ class Controller:
         for drafter in self.drafters:
             own = self._gains(drafter, request_ids, asked)
             costs = self.prices.drafts(drafter, count, context)
-            rate, lengths, takes = fill(gains, own, plain, costs, behind / HORIZON, self.k)
+            late = waits.get(drafter, 0.0) / HORIZON
+            rate, lengths, takes = fill(gains, own, plain, costs, late, self.k)
             if rate > best_rate:
                 best_rate, best = rate, lengths
                 methods = [
                     drafter if taken else name for taken, name in zip(takes, chosen, strict=True)
                 ]
-        self._explore(request_ids, asked, plain, context, behind, methods, best)
+        self._explore(request_ids, asked, plain, context, waits, methods, best)
         for drafter in self.drafters:
-            if drafter not in methods:
-                self.records[drafter].fade(request_ids)
+            others = [
+                name
+                for name, method, length in zip(request_ids, methods, best, strict=True)
+                if method != drafter or not length
+            ]
+            self.records[drafter].fade(others, len(others) == count)
         for i, length in enumerate(best):
             if not length:
                 methods[i] = None
@@ -203,15 +209,20 @@ class Controller:
         asked: Sequence[Mapping[str, Offer]],
         plain: FloatArray,
         context: float,
-        behind: float,
+        behind: Mapping[str, float],
         methods: list[str | None],
         lengths: NDArray[np.int64],
     ) -> None:
-        """Let a drafter that nobody chose try again, when enough was put by for it."""
-        if not self.drafters or any(method in self.drafters for method in methods):
+        """Let a drafter that nobody chose try again, when enough was put by for it.
+
+        What it is expected to cost is taken off; what it does cost may be more or less.
+        """
+        in_use = {method for method, length in zip(methods, lengths, strict=True) if length}
+        idle = [drafter for drafter in self.drafters if drafter not in in_use]
+        if not idle:
             return
         self._account += EXPLORATION * float(plain[0])
-        drafter = self.drafters[self._turn % len(self.drafters)]
+        drafter = idle[self._turn % len(idle)]
         able = [i for i, offers in enumerate(asked) if drafter in offers and not lengths[i]]
         able = [i for i in able if asked[i][drafter].length]
         if not able:
@@ -221,7 +232,9 @@ class Controller:
         able = able[:EXPLORERS]
         drafted = int(lengths.sum())
         cost = float(self.prices.drafts(drafter, len(request_ids), context)[len(able), 1])
-        cost += behind + float(plain[drafted + len(able)] - plain[drafted])
+        share = len(able) / len(request_ids)  # of those that would have to read up
+        cost += share * behind.get(drafter, 0.0)
+        cost += float(plain[drafted + len(able)] - plain[drafted])
         # What stands of it is worth its time at the rate of plain steps.
         gains = self._gains(drafter, request_ids, asked)[able, 0].sum()
         cost -= float(gains) * float(plain[0]) / len(request_ids)

@@ -128,7 +128,8 @@ class Plan:
             chosen = [self.choices[method, n] for n in self.concurrencies]
             return math.fsum(math.log(c.cell.speedup.value) for c in chosen if c is not None)
 
-        return max(self.methods, key=gain)
+        priced = [m for m in self.methods if self.schedule(m)]
+        return max(priced or self.methods, key=gain)
 
     def plane(self, method: str, requests: int) -> tuple[float, float] | None:
         """Where a method lies on the plane of `linear_cost` at a load; None: not measured.

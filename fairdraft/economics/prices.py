@@ -30,6 +30,10 @@ class _Correction:
         self.weight = PRIOR_STEPS + MEMORY * (self.weight - PRIOR_STEPS) + 1
         self.factor += (ratio - self.factor) / self.weight
 
+    def relax(self) -> None:
+        """Nothing new: drift back to what was expected."""
+        self.factor += (1 - self.factor) * (1 - MEMORY)
+
 
 class Prices:
     """Seconds of steps and of drafts.
@@ -47,7 +51,9 @@ class Prices:
         self.k = k
         self._steps: dict[tuple[int, int], FloatArray] = {}
         self._drafts: dict[tuple[str, int, int], FloatArray] = {}
-        self._step_corrections: defaultdict[tuple[int, int], _Correction] = defaultdict(_Correction)
+        # Of a number of requests, and besides of each number of draft tokens a request.
+        self._levels: defaultdict[int, _Correction] = defaultdict(_Correction)
+        self._bands: defaultdict[tuple[int, int], _Correction] = defaultdict(_Correction)
         self._draft_corrections: defaultdict[str, _Correction] = defaultdict(_Correction)
         self._lookups: dict[str, float] = {}
 
@@ -69,7 +75,8 @@ class Prices:
                 ]
             )
             self._steps[place].setflags(write=False)
-        factors = np.array([self._step_corrections[requests, b].factor for b in range(self.k + 1)])
+        level = self._levels[requests].factor
+        factors = np.array([level * self._bands[requests, b].factor for b in range(self.k + 1)])
         corrected = self._steps[place] * factors.repeat(requests)[: requests * self.k + 1]
         found: FloatArray = np.maximum.accumulate(corrected)
         return found
@@ -100,7 +107,13 @@ class Prices:
         place = (requests, int(context) // CONTEXT_BUCKET)
         if place in self._steps:
             expected = float(self._steps[place][extra])
-            self._step_corrections[requests, extra // requests].add(seconds / expected)
+            level, band = self._levels[requests], self._bands[requests, extra // requests]
+            ratio = seconds / expected
+            level.add(ratio / band.factor)
+            band.add(ratio / level.factor)
+            for b in range(self.k + 1):  # what was not seen of late is believed less and less
+                if b != extra // requests:
+                    self._bands[requests, b].relax()
 
     def learn_draft(
         self, method: str, requests: int, k: int, context: float, seconds: float

@@ -109,7 +109,7 @@ class Profile:
         return (high - low) / (last - first) / self.step.seconds(requests, 1, context)
 
     def knee(self, context: float) -> float | None:
-        """Rows from which on a run takes twice what one row does; None if none measured does.
+        """Rows from which on a run takes twice what the smallest does; None if none measured does.
 
         All requests' rows together, in order of their number, whichever requests they are of.
         """

@@ -29,7 +29,7 @@ class Reconciled:
         name: of the cell, for people.
         tokens: per step and request, measured: steps without a draft included.
         predicted_tokens: from one α for every token, where drafts had the lengths they had.
-        step: seconds of a step, measured, prefill and drafting included.
+        step: seconds of a step, measured, drafting included and prefill left out.
         predicted_step: from the profile.
         speedup, predicted_speedup: over plain steps, measured and predicted.
         terms: measured / predicted of each term; above 1 it makes the measured speedup higher.
@@ -87,12 +87,13 @@ def reconcile(
         on_steps, off_steps = times["num_steps"], plain["num_steps"]
         run = (times["total"] - times["propose"]) / on_steps
         propose = times["propose"] / on_steps
-        base = plain["total"] / off_steps
-    except (KeyError, TypeError, ZeroDivisionError) as error:
+    except (KeyError, TypeError) as error:
         raise ConfigError(
             f"a cell of the run lacks {error}: give what `fairdraft bench run` wrote, with method "
             "none among its methods"
         ) from None
+    except ZeroDivisionError:
+        raise ConfigError("a cell of the run has no steps: measure it for longer") from None
     tokens = 1 + accepted / steps
     alpha = accepted / max(accepted + rejections, 1)
     exactly = -np.diff([*drafted_per_pos, 0])  # rounds of 1, 2 … drafts
@@ -104,6 +105,11 @@ def reconcile(
     each = drafted / steps
     found = profile.step.seconds(side_by_side, 1 + each, context, extrapolate)
     plainly = profile.step.seconds(side_by_side, 1, context, extrapolate)
+    # Both runs read the same prompts; what plain steps do not explain of the one without drafts
+    # is that, and it weighs more in a run of fewer steps.
+    reading = max(plain["total"] - off_steps * plainly, 0.0)
+    base = (plain["total"] - reading) / off_steps
+    run -= min(reading / on_steps, run / 2)
     asked = rounds / on_steps
     drafting = 0.0
     if rounds:

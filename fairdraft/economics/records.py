@@ -1,17 +1,19 @@
 """What each method's drafts have come to: survivals of the workload, and of each request.
 
 A draft's j-th token stands, given those before it, with the workload's rate for drafts of its kind.
-A request fails more or less often than that; how much is a Gamma-Poisson estimate,
+A request does better or worse than that. Of the tokens it tested, a share stood; drawn towards what
+the workload's rates say of the same tokens, by so many tokens' worth of evidence, that share tells
+an exponent φ, and a token stands with rate^φ (proportional hazards, Cox 1972):
 
-    φ = (failures + M·ψ) / (failures expected + M),   ψ likewise of the latest drafts of anybody
+    φ = log((stood + N·r̄^ψ) / (tested + N)) / log r̄,   r̄ = mean rate of the tokens tested
 
-so that a new request starts from what goes on now, and that from the workload's rates; a token
-stands with rate^φ, as if failures came in a Poisson process φ times as dense. Only what
+ψ is the like of the latest drafts of anybody: a new request starts from what goes on now. Only what
 was verified counts, or what the text then said of a draft that was chosen, not drawn.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 
@@ -19,16 +21,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+Counts = tuple[float, float, float]  # tokens tested, that stood, that were expected to
+
+NOTHING: Counts = (0.0, 0.0, 0.0)
 
 PRIOR_RATES = (0.6, 0.85)  # of a draft's first token, and of each behind one that stood
 PRIOR_TOKENS = 3.0  # so many tokens' worth of evidence is that, and a kind's likeness to the rest
-PRIOR_FAILURES = 4.0  # M
+OWN_TOKENS = 8.0  # N
 MEMORY = 0.99  # a draft counts this much less with each one after it: traffic changes
 OWN_MEMORY = 0.95  # likewise of a request's own, and of the latest of anybody's
 UNTESTED_MEMORY = 0.93  # of both, with each step in which nothing was drafted to test them
 RATES_MEMORY = 0.997  # of the workload's rates, likewise
 REFRESH = 8  # drafts noted before rates are worked out anew
-MOST_LIKELY, LEAST_LIKELY = 0.1, 6.0  # bounds of φ
+MOST_LIKELY, LEAST_LIKELY = 0.1, 10.0  # bounds of φ
 
 
 class Records:
@@ -46,8 +51,8 @@ class Records:
         self._all: FloatArray = np.zeros((2, k))
         self._stale = 0
         self._rates: dict[Hashable, FloatArray] = {}
-        self._own: dict[str, tuple[float, float]] = {}  # failures, and those expected
-        self._latest = (0.0, 0.0)  # likewise, of anybody
+        self._own: dict[str, Counts] = {}
+        self._latest: Counts = NOTHING
 
     def rates(self, kind: Hashable) -> FloatArray:
         """[k]: of each token, given those before it, in drafts of this kind."""
@@ -83,10 +88,9 @@ class Records:
             stood: how many of them did.
         """
         tested = min(stood + 1, drafted)
-        surprise = float((1 - self.rates(kind)[:tested]).sum())
-        failed = stood < drafted
-        self._own[request_id] = _faded(self._own.get(request_id, (0.0, 0.0)), failed, surprise)
-        self._latest = _faded(self._latest, failed, surprise)
+        new = (tested, stood, float(self.rates(kind)[:tested].sum()))
+        self._own[request_id] = _faded(self._own.get(request_id, NOTHING), OWN_MEMORY, new)
+        self._latest = _faded(self._latest, OWN_MEMORY, new)
         kept = self._kinds[kind]
         before = kept.copy()
         kept *= MEMORY
@@ -98,14 +102,19 @@ class Records:
             self._stale = 0
             self._rates.clear()
 
-    def fade(self, request_ids: Sequence[str]) -> None:
-        """These requests were not tested: what is known of them, and of late, grows old."""
+    def fade(self, request_ids: Sequence[str], everybody: bool) -> None:
+        """These requests were not tested: what is known of them grows old.
+
+        Args:
+            request_ids: that decode, but drafted nothing with this method.
+            everybody: nobody else did either: what is known of the workload grows old too.
+        """
         for name in request_ids:
             if name in self._own:
-                failures, expected = self._own[name]
-                self._own[name] = UNTESTED_MEMORY * failures, UNTESTED_MEMORY * expected
-        failures, expected = self._latest
-        self._latest = UNTESTED_MEMORY * failures, UNTESTED_MEMORY * expected
+                self._own[name] = _faded(self._own[name], UNTESTED_MEMORY)
+        if not everybody:
+            return
+        self._latest = _faded(self._latest, UNTESTED_MEMORY)
         for counts in (self._all, *self._kinds.values()):
             counts *= RATES_MEMORY
         self._stale += 1
@@ -118,12 +127,17 @@ class Records:
         self._own.pop(request_id, None)
 
 
-def _shrunk(counts: tuple[float, float], towards: float) -> float:
-    """Failures / expected, drawn towards a prior, within bounds."""
-    failures, expected = counts
-    found = (failures + PRIOR_FAILURES * towards) / (expected + PRIOR_FAILURES)
-    return min(max(found, MOST_LIKELY), LEAST_LIKELY)
+def _shrunk(counts: Counts, towards: float) -> float:
+    """The exponent that these counts tell, drawn towards another one, within bounds."""
+    tested, stood, expected = counts
+    if tested < 1e-3:
+        return towards
+    mean = min(max(expected / tested, 0.02), 0.98)
+    share = (stood + OWN_TOKENS * mean**towards) / (tested + OWN_TOKENS)
+    return min(max(math.log(min(share, 0.999)) / math.log(mean), MOST_LIKELY), LEAST_LIKELY)
 
 
-def _faded(counts: tuple[float, float], failed: bool, surprise: float) -> tuple[float, float]:
-    return OWN_MEMORY * counts[0] + failed, OWN_MEMORY * counts[1] + surprise
+def _faded(counts: Counts, memory: float, new: Counts = NOTHING) -> Counts:
+    """Older counts weigh less; new ones in full."""
+    tested, stood, expected = (memory * old + more for old, more in zip(counts, new, strict=True))
+    return tested, stood, expected

@@ -4,7 +4,8 @@ A trace of a run with long drafts says, for every place of every text, how many 
 there would have had and how many would have stood. A shorter draft begins some rounds inside of
 what a longer one got right; there it is taken to find, and get right, what was left of it. A draft
 that stood whole is taken to have foreseen the bonus token too, if the next round's first token
-stood: the phrase went on.
+stood: the phrase went on. A drafter is taken to draft its full length from everywhere, and to be
+wrong again where the longer draft was, which makes short drafts look a little worse than they are.
 """
 
 from __future__ import annotations
@@ -49,8 +50,21 @@ class Text:
     temperature: float = 0.0
 
     @classmethod
-    def of_rounds(cls, name: str, context: int, rounds: Sequence[Round], kind: str = "") -> Text:
-        """From the rounds of a trace, steps without a draft included as (0, 0)."""
+    def of_rounds(
+        cls,
+        name: str,
+        context: int,
+        rounds: Sequence[Round],
+        kind: str = "",
+        lookup: bool = True,
+    ) -> Text:
+        """From the rounds of a trace, steps without a draft included as (0, 0).
+
+        Args:
+            name, context, kind: as above.
+            rounds: (drafted, accepted) of each.
+            lookup: drafts end where what was found ends; a drafter's have their full length.
+        """
         length = sum(accepted + 1 for _, accepted in rounds)
         found, stood = np.zeros(length, np.int64), np.zeros(length, np.int64)
         longest = max((drafted for drafted, _ in rounds), default=0)
@@ -65,19 +79,23 @@ class Text:
             for i in range(accepted + 1):
                 stood[begin + i] = min(max(right - i, 0), longest)
                 found[begin + i] = have if goes_on else max(have - i, 0)
-        return cls(name, context, np.maximum(found, stood), stood, kind)
+        found = np.maximum(found, stood) if lookup else np.full(length, longest)
+        return cls(name, context, found, stood, kind)
 
     def __len__(self) -> int:
         return len(self.found)
 
 
-def read_trace(lines: Iterable[str], source: str, kind: str = "") -> list[Text]:
+def read_trace(
+    lines: Iterable[str], source: str, kind: str = "", lookup: bool = True
+) -> list[Text]:
     """The texts of a step trace.
 
     Args:
         lines: of the file.
         source: its name, for messages.
         kind: of traffic.
+        lookup: as for `Text.of_rounds`.
 
     Raises:
         ReadingError: it is no trace, or nothing decoded in it.
@@ -98,6 +116,8 @@ def read_trace(lines: Iterable[str], source: str, kind: str = "") -> list[Text]:
                 if name not in contexts:
                     contexts[name] = entry["num_computed_tokens"] + entry["num_new_tokens"]
                 rounds.setdefault(name, []).append((drafted, int(entry["num_accepted"])))
+        except ReadingError:
+            raise
         except (ValueError, KeyError, TypeError) as error:
             raise ReadingError(
                 f"line {number} of {source!r} is no step of a trace ({type(error).__name__}: "
@@ -105,7 +125,10 @@ def read_trace(lines: Iterable[str], source: str, kind: str = "") -> list[Text]:
             ) from None
     if not rounds:
         raise ReadingError(f"nothing decodes in {source!r}: trace a run that writes something")
-    return [Text.of_rounds(name, contexts[name], each, kind) for name, each in rounds.items()]
+    return [
+        Text.of_rounds(f"{source} {name}", contexts[name], each, kind, lookup)
+        for name, each in rounds.items()
+    ]
 
 
 @dataclass
@@ -132,7 +155,13 @@ class Stream:
 
 
 class Policy(Protocol):
-    """Says how long each stream's draft is."""
+    """Says how long each stream's draft is.
+
+    Attributes:
+        num_asked: streams whose drafts the last decision asked for, those it then left included.
+    """
+
+    num_asked: int
 
     def lengths(self, streams: Sequence[Stream], context: float) -> list[int]:
         """Per stream, at most what it has found."""
@@ -140,18 +169,32 @@ class Policy(Protocol):
     def after(self, stream: Stream, length: int, accepted: int) -> None:
         """A stream went on."""
 
+    def end(self, stream: Stream) -> None:
+        """A stream ended, or the replay did."""
+
+    def took(self, asked: int, k: int, context: float, seconds: float) -> None:
+        """What drafting took, of so many streams, so many tokens at most."""
+
 
 class Static:
     """k tokens always; 0 is off."""
 
     def __init__(self, k: int) -> None:
         self.k = k
+        self.num_asked = 0
 
     def lengths(self, streams: Sequence[Stream], context: float) -> list[int]:
         """k, or what there is."""
+        self.num_asked = len(streams) if self.k else 0
         return [min(self.k, stream.found) for stream in streams]
 
     def after(self, stream: Stream, length: int, accepted: int) -> None:
+        """Learns nothing."""
+
+    def end(self, stream: Stream) -> None:
+        """Keeps nothing."""
+
+    def took(self, asked: int, k: int, context: float, seconds: float) -> None:
         """Learns nothing."""
 
 
@@ -160,6 +203,7 @@ class Oracle:
 
     def __init__(self, prices: Prices, drafter: str | None, k: int) -> None:
         self.prices, self.drafter, self.k = prices, drafter, k
+        self.num_asked = 0
 
     def lengths(self, streams: Sequence[Stream], context: float) -> list[int]:
         """Tokens that stand, as far as they pay."""
@@ -169,12 +213,21 @@ class Oracle:
         none = np.zeros_like(stands)
         free = np.zeros((count + 1, self.k + 1))
         if self.drafter is None:
-            return list(map(int, fill(stands, none, plain, free, 0.0, 0)[1]))
-        costs = self.prices.drafts(self.drafter, count, context)
-        return list(map(int, fill(none, stands, plain, costs, 0.0, self.k)[1]))
+            lengths = fill(stands, none, plain, free, 0.0, 0)[1]
+        else:
+            costs = self.prices.drafts(self.drafter, count, context)
+            lengths = fill(none, stands, plain, costs, 0.0, self.k)[1]
+        self.num_asked = int((lengths > 0).sum())
+        return [int(length) for length in lengths]
 
     def after(self, stream: Stream, length: int, accepted: int) -> None:
         """Knows it all."""
+
+    def end(self, stream: Stream) -> None:
+        """Keeps nothing."""
+
+    def took(self, asked: int, k: int, context: float, seconds: float) -> None:
+        """Learns nothing."""
 
 
 class Auto:
@@ -185,6 +238,7 @@ class Auto:
         self.controller = Controller(
             prices, [method] if lookup else [], [] if lookup else [method], k
         )
+        self.num_asked = 0
         self._shadows: dict[str, list[tuple[int, int, int, object]]] = {}
         self._right: dict[str, bool] = {}
         self._kinds: dict[str, object] = {}
@@ -209,6 +263,8 @@ class Auto:
         none: list[Mapping[str, Offer]] = [{} for _ in streams]
         found, asked = (offers, none) if self.lookup else (none, offers)
         decision = self.controller.decide(names, found, asked, context, looked=looked)
+        drafting = sum(length > 0 for length in decision.lengths)
+        self.num_asked = (len(streams) if looked else 0) if self.lookup else drafting
         return decision.lengths
 
     def after(self, stream: Stream, length: int, accepted: int) -> None:
@@ -216,8 +272,22 @@ class Auto:
         name = stream.text.name
         if not self.lookup and length:
             self.controller.record(self.method, name, self._kinds[name], length, accepted)
-        if stream.place >= len(stream.text):
-            self.controller.forget(name)
+
+    def end(self, stream: Stream) -> None:
+        """Learn what is left to learn, and forget the text."""
+        name = stream.text.name
+        if self.lookup:
+            self._judge(stream)
+            for begin, _, stood, kind in self._shadows[name]:  # right as far as the text goes
+                if seen := min(stood, stream.place - begin):
+                    self.controller.record(self.method, name, kind, seen, seen)
+        for kept in (self._shadows, self._right, self._kinds):
+            kept.pop(name, None)
+        self.controller.forget(name)
+
+    def took(self, asked: int, k: int, context: float, seconds: float) -> None:
+        """Lookups are priced as they run."""
+        self.controller.prices.learn_draft(self.method, asked, k, context, seconds)
 
     def _judge(self, stream: Stream) -> None:
         name, waiting = stream.text.name, []
@@ -310,10 +380,11 @@ def replay(
             seconds += profile.step.seconds(count, rows, context, extrapolate)
             if fresh and profile.prefill:
                 seconds -= profile.step.seconds(1, 1, context, True)  # the weights are read once
-            if any(lengths):
-                asked = sum(length > 0 for length in lengths)
+            if asked := policy.num_asked:
                 longest = max(*lengths, drafter.rows[0])
-                seconds += drafter.seconds(asked, longest, context, extrapolate)
+                drafting = drafter.seconds(asked, longest, context, extrapolate)
+                policy.took(asked, longest, context, drafting)
+                seconds += drafting
         gained = len(fresh)
         for stream in fresh:
             stream.place = 1
@@ -330,7 +401,12 @@ def replay(
         done.kinds.append(max(kinds, key=kinds.count))
         done.step_seconds.append(seconds)
         done.step_tokens.append(gained)
+        for stream in running:
+            if stream.place >= len(stream.text):
+                policy.end(stream)
         running = [stream for stream in running if stream.place < len(stream.text)]
+    for stream in running:
+        policy.end(stream)
     return done
 
 

@@ -151,8 +151,8 @@ class Acceptance:
         accepted = math.fsum(run.accepted for run in runs)
         alpha = alpha_of_length(min(1 + accepted / rounds, k + 1), k)
         texts = Texts(
-            (alpha,) * k,
-            (accepted / alpha if alpha else rounds,) * k,
+            (alpha,),  # one rate for all positions, drawn once for all of them
+            (accepted / alpha if alpha else rounds,),
             drafted_share=min(rounds / steps, 1.0) if steps else 1.0,
             steps=steps or math.inf,
             longest=k,

@@ -16,10 +16,10 @@ class Texts:
     """Acceptance on one kind of text.
 
     Args:
-        rates: of each position, given that those before it stood.
+        rates: of each position, given that those before it stood; the last goes on.
         trials: rounds behind each rate; infinite where it is taken as given.
         share: of all tokens.
-        drafted_share: share of steps that had a draft, at k = len(rates).
+        drafted_share: share of steps that had a draft, at k = longest, or len(rates) without it.
         steps: behind that share; infinite where it is taken as given.
         reach: [k] share of rounds that drafted so far; empty: all of them.
         longest: the longest draft it speaks for; None: any.
@@ -46,8 +46,10 @@ class DrawnTexts:
     @classmethod
     def of(cls, text: Texts, k: int, draws: int, rng: np.random.Generator) -> DrawnTexts:
         measured = [_beta(r, n, draws, rng) for r, n in zip(text.rates, text.trials, strict=True)]
-        rates = np.stack([*measured, *[measured[-1]] * (k - len(measured))], axis=1)
-        length = 1 + rates[:, : len(measured)].cumprod(1).sum(1)
+        longest = max(text.longest or 0, len(measured))
+        more = max(k, longest) - len(measured)
+        rates = np.stack([*measured, *[measured[-1]] * more], axis=1)
+        length = 1 + rates[:, :longest].cumprod(1).sum(1)
         drafting = _beta(text.drafted_share, text.steps, draws, rng) * length
         covered = drafting / (drafting + 1 - drafting / length)
         last = text.reach[-1] if text.reach else 1.0

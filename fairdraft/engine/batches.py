@@ -104,6 +104,7 @@ def standing_rows(
     kv: KVManager,
     batch: FlatBatch,
     output: RunOutput,
+    seconds: float,
 ) -> Rows:
     """The rows that stand: everything that ran, without the rejected drafts."""
     kept: list[int] = []
@@ -128,7 +129,7 @@ def standing_rows(
         slots.extend(kv.slots(entry.request, entry.start, end))
     hidden = {layer: state[kept] for layer, state in output.hidden.items()}
     request_ids = [entry.request.request_id for entry in step]
-    return Rows(request_ids, cu_rows, token_ids, next_token_ids, positions, slots, hidden)
+    return Rows(request_ids, cu_rows, token_ids, next_token_ids, positions, slots, hidden, seconds)
 
 
 def trace_record(

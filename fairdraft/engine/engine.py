@@ -221,7 +221,7 @@ class Engine:
             outputs = self._collect(step, verdicts, gained, output)
         with _timed(times, "propose"):
             if self.proposer is not None:
-                rows = standing_rows(step, verdicts, self.scheduler.kv, batch, output)
+                rows = standing_rows(step, verdicts, self.scheduler.kv, batch, output, times.total)
                 self.proposer.observe(rows)
                 self._propose(self.proposer)
             for entry in step:

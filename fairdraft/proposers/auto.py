@@ -13,11 +13,14 @@ from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.economics.controller import Controller, Decision, Offer, heat_of
 from fairdraft.economics.prices import Prices
 from fairdraft.economics.profile import Profile
+from fairdraft.economics.surface import CostSurface
+from fairdraft.models import ModelRunner
 from fairdraft.proposers.base import Proposer, Rows
 from fairdraft.proposers.calibration import calibrate, guessed_drafter
 from fairdraft.proposers.hybrid import build_methods, joint_needs
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
+from fairdraft.telemetry.environment import benchmark_environment
 
 LOOKUP = "suffix"  # the method that fits any target
 HEADS = ("eagle3",)  # beside it, if one comes with fairdraft for the target
@@ -44,10 +47,17 @@ class _Shadow:
 
 @dataclass
 class _Asked:
-    """A drafter's draft that waits for its verdict, and the request's counts before it."""
+    """A drafter's draft that waits for its verdict, and the request's counts before it.
+
+    Args:
+        method, kind: whose, and of what kind.
+        gave_up: the length asked for, where it stopped before; that counts as a failure.
+        steps, drafted, accepted: the request's counts.
+    """
 
     method: str
     kind: object
+    gave_up: int
     steps: int
     drafted: int
     accepted: int
@@ -59,7 +69,7 @@ class AutoProposer(Proposer):
     See `economics.controller` for how it decides. Costs come from a profile, or from a second of
     measuring when the model is loaded, and are corrected by every step that runs. What lookups
     found is judged by the text that follows, so that they cost nothing to try; drafters that do
-    not pay are tried again now and then, for half a percent of the time.
+    not pay are tried again now and then.
 
     Attributes:
         controller: with its records and prices; set by `bind`.
@@ -73,7 +83,7 @@ class AutoProposer(Proposer):
 
     Raises:
         ConfigError: no methods, one that cannot be part of it, bad keys of one, or a profile that
-            cannot be read.
+            cannot be read, or is of another machine or model.
     """
 
     controller: Controller
@@ -106,7 +116,9 @@ class AutoProposer(Proposer):
         self._asked: dict[str, _Asked] = {}
         self._last: dict[tuple[str, str], bool] = {}  # (request, method) → its last draft stood
         self._ran: dict[str, int] = {}  # draft tokens of the step under way
-        self._drafted_at = 0.0
+        self._decoded = False  # the last step ran drafts and newest tokens only
+        self._row_seconds: dict[str, float] = {}  # of catching up, as measured
+        self._requests: dict[str, Request] = {}
         self._observing = 0.0  # seconds that drafters took to see the last step
         self._context = 0.0
         self._in_favour: set[str] = set()  # drafters that were asked in the last decision
@@ -126,29 +138,49 @@ class AutoProposer(Proposer):
         k = self.num_speculative_tokens
         lookups = [name for name, each in self.proposers.items() if each.is_lookup]
         drafters = [name for name in self.proposers if name not in lookups]
-        if self.profile is not None:
-            measured = {name: self.profile.drafter(name) for name in drafters}
-            prices = Prices(self.profile.step, measured, k)
-        else:
-            step = calibrate(target, k)
-            prices = Prices(step, {name: guessed_drafter(step, k) for name in drafters}, k)
-        self.controller = Controller(prices, lookups, drafters, k)
+        step = calibrate(target, k) if self.profile is None else self._profiled(target)
+        costs = {name: self._drafter_costs(name, step) for name in drafters}
+        self.controller = Controller(Prices(step, costs, k), lookups, drafters, k)
+
+    def _profiled(self, target: Any) -> CostSurface:
+        """The profile's steps, if it is of this machine and this model."""
+        profile = self.profile
+        assert profile is not None
+        profile.require_hardware(benchmark_environment())
+        name, dtype = getattr(target, "name", ""), ""
+        if isinstance(target, ModelRunner):
+            dtype = str(target.model.dtype).removeprefix("torch.")
+        for what, theirs, ours in (
+            ("model", profile.model, name),
+            ("dtype", profile.dtype, dtype),
+        ):
+            require(
+                not ours or theirs == ours,
+                f"the profile is of {what} {theirs!r}, but {ours!r} runs: profile that, or leave "
+                "the key out to measure at start",
+            )
+        return profile.step
+
+    def _drafter_costs(self, name: str, step: CostSurface) -> CostSurface:
+        """A drafter's costs: profiled, or guessed until it drafts."""
+        method = name.split("#")[0]
+        if self.profile is None or method not in self.profile.drafters:
+            return guessed_drafter(step, self.num_speculative_tokens)
+        return self.profile.drafter(method)
 
     def start(self, request: Request) -> None:
         """A request begins, or begins again."""
         self._asked.pop(request.request_id, None)
+        self._requests[request.request_id] = request
         for proposer in self.proposers.values():
             proposer.start(request)
 
     def observe(self, rows: Rows) -> None:
-        """Time the step; drafters that nobody asks keep what they may need later."""
-        if self._ran and self._ran.keys() == set(rows.request_ids):
-            self.controller.prices.learn_step(
-                len(self._ran),
-                sum(self._ran.values()),
-                self._context,
-                perf_counter() - self._drafted_at,
-            )
+        """Note what the step took; drafters that nobody asks keep what they may need later."""
+        self._decoded = bool(self._ran) and self._ran.keys() == set(rows.request_ids)
+        if self._decoded:
+            drafted = sum(self._ran.values())
+            self.controller.prices.learn_step(len(self._ran), drafted, self._context, rows.seconds)
         self._ran = {}
         start = perf_counter()
         for name, proposer in self.proposers.items():
@@ -159,7 +191,13 @@ class AutoProposer(Proposer):
         self._observing = perf_counter() - start
 
     def finish(self, request_id: str) -> None:
-        """Forget the request; what the workload learnt from it stays."""
+        """Learn what is left to learn, and forget the request."""
+        request = self._requests.pop(request_id, None)
+        if request is not None:
+            self._settle(request)
+            for shadow in self._shadows[request_id]:  # right as far as the text goes
+                if shadow.stood:
+                    self._record(shadow, request_id, shadow.stood)
         for kept in (self._shadows, self._asked):
             kept.pop(request_id, None)
         for name, proposer in self.proposers.items():
@@ -195,7 +233,6 @@ class AutoProposer(Proposer):
                 for i, draft in zip(places, asked, strict=True):
                     drafts[i] = draft
         self._ran = {r.request_id: len(draft) for r, draft in zip(requests, drafts, strict=True)}
-        self._drafted_at = perf_counter()
         return drafts
 
     def _look_up(
@@ -248,12 +285,12 @@ class AutoProposer(Proposer):
             }
             for request, budget, _ in arguments
         ]
-        behind = 0.0
+        behind = {}
         for name in self.controller.drafters:
             rows = self.proposers[name].num_deferred(names)
             if rows:
-                each = self.controller.prices.drafts(name, len(names), self._context)[1, 1]
-                behind += CATCH_UP * rows * float(each)
+                first = float(self.controller.prices.drafts(name, len(names), self._context)[1, 1])
+                behind[name] = rows * self._row_seconds.get(name, CATCH_UP * first)
         return self.controller.decide(names, offers, asked, self._context, behind, looked)
 
     def _ask(
@@ -268,25 +305,31 @@ class AutoProposer(Proposer):
         proposer = self.proposers[name]
         chosen = [arguments[i] for i in places]
         lengths = [decision.lengths[i] for i in places]
-        behind = proposer.num_deferred([request.request_id for request, _, _ in chosen])
+        names = [request.request_id for request, _, _ in chosen]
+        behind = proposer.num_deferred(names)
         start = perf_counter()
+        proposer.catch_up(names)
+        caught_up = perf_counter()
         drafts = proposer.propose(
             [request for request, _, _ in chosen],
             lengths,
             [slots for _, _, slots in chosen],
             noise,
         )
-        seconds = perf_counter() - start
-        if not behind:
+        if behind:
+            self._row_seconds[name] = (caught_up - start) / behind
+        elif self._decoded:  # a step that read a prompt took a drafter longer to see
+            seconds = perf_counter() - start + self._observing
             self.controller.prices.learn_draft(
-                name, len(places), max(lengths), self._context, seconds + self._observing
+                name, len(places), max(lengths), self._context, seconds
             )
         self._in_favour.add(name)
-        for request, _, _ in chosen:
+        for (request, _, _), length, draft in zip(chosen, lengths, drafts, strict=True):
             counters = request.counters
             self._asked[request.request_id] = _Asked(
                 name,
                 self._kind(request, name, 0),
+                length if len(draft) < length else 0,
                 counters.num_steps,
                 counters.num_draft_tokens,
                 counters.num_accepted_tokens,
@@ -311,7 +354,7 @@ class AutoProposer(Proposer):
         asked = self._asked.pop(name, None)
         if asked is None or request.counters.num_steps == asked.steps:
             return
-        drafted = request.counters.num_draft_tokens - asked.drafted
+        drafted = max(request.counters.num_draft_tokens - asked.drafted, asked.gave_up)
         stood = request.counters.num_accepted_tokens - asked.accepted
         if drafted:
             self.controller.record(asked.method, name, asked.kind, drafted, stood)
@@ -330,7 +373,8 @@ class AutoProposer(Proposer):
             self._last[request.request_id, shadow.method] = True
         if shadow.stood < drafted and not left:
             return False
-        self.controller.record(
-            shadow.method, request.request_id, shadow.kind, drafted, shadow.stood
-        )
+        self._record(shadow, request.request_id, drafted)
         return True
+
+    def _record(self, shadow: _Shadow, name: str, drafted: int) -> None:
+        self.controller.record(shadow.method, name, shadow.kind, drafted, shadow.stood)

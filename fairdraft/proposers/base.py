@@ -52,6 +52,7 @@ class Rows:
         positions: [R].
         slots: [R], where their KV lies.
         hidden: layer id → [R, d] for the layers in `Needs`.
+        seconds: that the step took so far: all of it but drafting.
     """
 
     request_ids: Sequence[str]
@@ -61,6 +62,7 @@ class Rows:
     positions: Sequence[int]
     slots: Sequence[int]
     hidden: Mapping[int, Any]
+    seconds: float = 0.0
 
 
 class Proposer(ABC):
@@ -106,6 +108,9 @@ class Proposer(ABC):
     def num_deferred(self, request_ids: Sequence[str]) -> int:
         """Rows of these requests that it would have to catch up on before it drafts."""
         return 0
+
+    def catch_up(self, request_ids: Sequence[str]) -> None:
+        """Read what was deferred of these requests; `propose` does it otherwise."""
 
     @abstractmethod
     def propose(

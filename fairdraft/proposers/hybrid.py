@@ -16,6 +16,12 @@ from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
 
 DEFAULT_METHODS = ("suffix", "ngram")
+WHOLE = (
+    "rejection_sample_method",
+    "synthetic_acceptance_rates",
+    "synthetic_acceptance_length",
+    "num_speculative_tokens_per_batch_size",
+)
 PATIENCE = 200  # choices that a free method waits before it is tried again; dear ones wait longer
 
 
@@ -77,11 +83,11 @@ def _config_of(entry: object, k: int) -> SpeculativeConfig:
         f"num_speculative_tokens of {config.method!r} is {config.num_speculative_tokens}, "
         f"above the whole's {k}: raise the whole's",
     )
-    require(
-        "rejection_sample_method" not in mapping,
-        "rejection_sample_method belongs beside methods, not inside: all drafts of an engine "
-        "are verified by one rule",
-    )
+    for key in WHOLE:
+        require(
+            key not in mapping,
+            f"{key} belongs beside methods, not inside: it holds for all drafts of an engine",
+        )
     return config
 
 

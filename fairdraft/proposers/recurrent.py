@@ -70,10 +70,7 @@ class RecurrentProposer(HeadProposer):
     def observe(self, rows: Rows) -> None:
         """Run the head over every row that stands."""
         states = [self._states[name] for name in rows.request_ids]
-        if any(state.unread for state in states):
-            self.defer(rows)
-            self._catch_up(states)
-            return
+        self._catch_up(states)
         if not rows.token_ids:
             return
         self._begin(rows, states)
@@ -91,7 +88,8 @@ class RecurrentProposer(HeadProposer):
             self.target.block_size,
             torch.empty(0, dtype=torch.int64, device=device),
         )
-        self._run_text(batch, self._seen(rows), states)
+        seen = torch.cat([rows.hidden[layer] for layer in self.head.config.layer_ids], dim=-1)
+        self._run_text(batch, seen, states)
 
     def defer(self, rows: Rows) -> None:
         """Keep the latest rows of each request, to be run when a draft is asked for.
@@ -102,11 +100,12 @@ class RecurrentProposer(HeadProposer):
         self._begin(rows, states)
         size = self.target.block_size
         most = max(UNREAD_ROWS, 2 * size)
-        seen = self._seen(rows)
         self._unwritten.update(slot // size for slot in rows.slots)
         for state, first, last in zip(states, rows.cu_rows, rows.cu_rows[1:], strict=False):
             first = max(first, last - most)
-            kept = seen[first:last].clone()  # a view would keep the whole step's rows alive
+            # A copy: a view would keep the whole step's rows alive.
+            layers = self.head.config.layer_ids
+            kept = torch.cat([rows.hidden[layer][first:last] for layer in layers], dim=-1)
             each = zip(
                 rows.next_token_ids[first:last],
                 rows.positions[first:last],
@@ -120,6 +119,10 @@ class RecurrentProposer(HeadProposer):
         """Rows that wait."""
         return sum(len(self._states[name].unread) for name in request_ids)
 
+    def catch_up(self, request_ids: Sequence[str]) -> None:
+        """Read what waits."""
+        self._catch_up([self._states[name] for name in request_ids])
+
     def propose(
         self,
         requests: Sequence[Request],
@@ -128,12 +131,8 @@ class RecurrentProposer(HeadProposer):
         noise: DraftNoise,
     ) -> list[Draft]:
         """All requests side by side, after reading what waits."""
-        self._catch_up([self._states[request.request_id] for request in requests])
+        self.catch_up([request.request_id for request in requests])
         return super().propose(requests, budgets, slots, noise)
-
-    def _seen(self, rows: Rows) -> Tensor:
-        """[R, n · d] hidden states of the layers that the head reads."""
-        return torch.cat([rows.hidden[layer] for layer in self.head.config.layer_ids], dim=-1)
 
     def _begin(self, rows: Rows, states: Sequence[_State]) -> None:
         """Where a request started on cached blocks, learn which of them the head has run."""
@@ -179,7 +178,7 @@ class RecurrentProposer(HeadProposer):
 
     def _run_text(self, batch: FlatBatch, seen: Tensor, states: Sequence[_State]) -> None:
         """Run the head over rows of the text and keep what it says behind each text's end."""
-        normed, output = self._run(self._shifted(batch, states), self.head.fuse(seen))
+        normed, output = self._run(batch, self.head.fuse(seen), states)
         self._unwritten.difference_update((batch.slots // batch.block_size).tolist())
         ends = (batch.positions + 1).tolist()
         for state, first, last in zip(states, batch.cu_rows, batch.cu_rows[1:], strict=False):
@@ -189,15 +188,17 @@ class RecurrentProposer(HeadProposer):
                 state.num_read = ends[last - 1]
 
     def _shifted(self, batch: FlatBatch, states: Sequence[_State]) -> FlatBatch:
-        """The batch, seeing of each text only the blocks that the head has run."""
+        """The batch as attention sees it: each text begins where the head began to run it."""
         if not any(state.first_block for state in states):
             return batch
-        size = batch.block_size
+        dropped = [state.first_block * batch.block_size for state in states]
+        shifts = torch.tensor(dropped, device=batch.positions.device)
+        counts = torch.tensor(batch.row_counts, device=shifts.device)
         return replace(
             batch,
+            positions=batch.positions - shifts.repeat_interleave(counts),
             context_lens=[
-                context - state.first_block * size
-                for context, state in zip(batch.context_lens, states, strict=True)
+                context - first for context, first in zip(batch.context_lens, dropped, strict=True)
             ],
             block_tables=[state.request.block_table[state.first_block :] for state in states],
         )
@@ -226,16 +227,18 @@ class RecurrentProposer(HeadProposer):
             )
             inputs += [state.outputs[nodes.parent(i) + 1][1] for i in range(first, len(nodes))]
         batch = flat_batch(self.target.block_size, spans, self.target.device, shift=1)
-        normed, output = self._run(self._shifted(batch, states), torch.stack(inputs))
+        normed, output = self._run(batch, torch.stack(inputs), states)
         for draft, state, last in zip(underway, states, batch.cu_rows[1:], strict=True):
             newest = range(last - draft.num_newest, last)
             state.outputs += [(normed[row], output[row]) for row in newest]
         return logits_of(self.head.lm_head, normed[batch.logit_rows])
 
-    def _run(self, batch: FlatBatch, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def _run(
+        self, batch: FlatBatch, hidden: Tensor, states: Sequence[_State]
+    ) -> tuple[Tensor, Tensor]:
         """[T, d] for the vocabulary and [T, d] for what follows; KV goes to the batch's slots."""
         embeds = self.embed(batch.token_ids)
         found: tuple[Tensor, Tensor] = self.head(
-            embeds, hidden, batch.positions, self.attend(batch)
+            embeds, hidden, batch.positions, self.attend(self._shifted(batch, states))
         )
         return found

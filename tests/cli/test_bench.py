@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fairdraft.cli.environment import benchmark_environment
 from fairdraft.llm import LLM
+from fairdraft.telemetry.environment import benchmark_environment
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fairdraft.cli.environment import benchmark_environment
 from fairdraft.economics.profile import Profile
 from fairdraft.economics.surface import CostSurface, Point
+from fairdraft.telemetry.environment import benchmark_environment
 
 Run = Callable[..., tuple[int, str, str]]
 STOOD = (620, 450, 340, 270, 220, 180)  # of 1000 rounds

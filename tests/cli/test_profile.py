@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fairdraft.cli.environment import benchmark_environment
 from fairdraft.economics.profile import Profile
+from fairdraft.telemetry.environment import benchmark_environment
 
 Run = Callable[..., tuple[int, str, str]]
 SMALL = ("--requests", "1,2", "--k", "1,2", "--contexts", "16", "--rounds", "3")

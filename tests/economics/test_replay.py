@@ -148,7 +148,7 @@ def test_a_trace_is_read_round_by_round():
         token_ids=[4, 9],
     )
     (text,) = read_trace([prompt, first, "", later], "t", "code")
-    assert (text.name, text.context, text.kind) == ("a", 7, "code")
+    assert (text.name, text.context, text.kind) == ("t a", 7, "code")
     assert text.stood.tolist() == [0, 1, 0]
 
 

@@ -10,8 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import fairdraft
-
 PACKAGES = ("fairdraft", "torch", "transformers", "numba", "numpy")
 
 
@@ -70,7 +68,7 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    package = Path(fairdraft.__file__)
+    package = Path(__file__).parent.parent / "__init__.py"
     # An installed copy may lie inside somebody else's repository, ignored by it.
     if _git(package.parent, "ls-files", package.name) is None:
         return None
