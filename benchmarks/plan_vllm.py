@@ -1,7 +1,7 @@
 """Does `plan`, from a short sweep of a real vLLM, pick the k that a full sweep finds best?
 
 The short sweep: k of 0, 2 and 6, on prompts of its own. The full sweep: k of 0, 1, 2, 4 and 6 on
-others, twice, the second time in the other order. One and eight streams; vLLM's own counters.
+others, in two passes, the second in the other order. One and eight streams; vLLM's own counters.
 
 python -m benchmarks.plan_vllm --model DIR --vllm-python PYTHON
 """
@@ -80,6 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="the target as a folder that vLLM reads")
     parser.add_argument("--vllm-python", required=True)
+    parser.add_argument("--passes", type=int, default=2, choices=(1, 2))
     options = parser.parse_args()
     from transformers import AutoTokenizer
 
@@ -93,7 +94,7 @@ def main() -> None:
         for text in load_prompts("humaneval", 40)
     ]
     found: dict[int, list[Any]] = {k: [] for k in KS}
-    for number, k in enumerate([*KS, *reversed(KS)]):
+    for number, k in enumerate([*KS, *reversed(KS)][: options.passes * len(KS)]):
         part = kept(WORK / "plan_vllm", f"{number}-k{k}", partial(run_vllm, options, k, prompts))
         found[k] += part
     short = [reading(run, k) for k in SHORT for run in found[k][:4] if run["name"] == "short"]

@@ -51,8 +51,7 @@ class Prices:
         self.k = k
         self._steps: dict[tuple[int, int], FloatArray] = {}
         self._drafts: dict[tuple[str, int, int], FloatArray] = {}
-        # Of a number of requests, and besides of each number of draft tokens a request.
-        self._levels: defaultdict[int, _Correction] = defaultdict(_Correction)
+        # Of a number of requests and of draft tokens a request.
         self._bands: defaultdict[tuple[int, int], _Correction] = defaultdict(_Correction)
         self._draft_corrections: defaultdict[str, _Correction] = defaultdict(_Correction)
         self._lookups: dict[str, float] = {}
@@ -75,8 +74,7 @@ class Prices:
                 ]
             )
             self._steps[place].setflags(write=False)
-        level = self._levels[requests].factor
-        factors = np.array([level * self._bands[requests, b].factor for b in range(self.k + 1)])
+        factors = np.array([self._bands[requests, b].factor for b in range(self.k + 1)])
         corrected = self._steps[place] * factors.repeat(requests)[: requests * self.k + 1]
         found: FloatArray = np.maximum.accumulate(corrected)
         return found
@@ -103,16 +101,16 @@ class Prices:
             context: mean tokens of each.
             seconds: drafting left out.
         """
+        if seconds <= 0:  # the clock stands still: nothing to learn
+            return
         extra = min(drafted, requests * self.k)
         place = (requests, int(context) // CONTEXT_BUCKET)
         if place in self._steps:
             expected = float(self._steps[place][extra])
-            level, band = self._levels[requests], self._bands[requests, extra // requests]
-            ratio = seconds / expected
-            level.add(ratio / band.factor)
-            band.add(ratio / level.factor)
-            for b in range(self.k + 1):  # what was not seen of late is believed less and less
-                if b != extra // requests:
+            for b in range(self.k + 1):
+                if b == extra // requests:
+                    self._bands[requests, b].add(seconds / expected)
+                else:  # what was not seen of late is believed less and less
                     self._bands[requests, b].relax()
 
     def learn_draft(
@@ -123,6 +121,8 @@ class Prices:
             each = seconds / max(requests, 1)
             before = self._lookups.get(method, each)
             self._lookups[method] = before + 0.1 * (min(each, 4 * before) - before)
+            return
+        if seconds <= 0:
             return
         middle = (int(context) // CONTEXT_BUCKET + 0.5) * CONTEXT_BUCKET
         expected = self.drafters[method].seconds(requests, k, middle, extrapolate=True)

@@ -107,4 +107,5 @@ def test_a_profile_of_other_hardware_is_refused_unless_forced(
     assert "cpu is 'another', and here it is 'mine'" in err
     code, out, err = fairdraft("reconcile", str(path), "--profile", profile, "--force")
     assert (code, err) == (0, "")
-    assert "toy ngram k=4 n=1" in out
+    assert "ngram" in " ".join(out.split())
+    assert "k=4" in out

@@ -135,7 +135,7 @@ def test_reading_up_on_the_text_is_weighed(controller: Controller) -> None:
     train(controller, "head", "a", 0.7)
 
     def gain(behind: float) -> float:
-        return controller.decide(["n"], [{}], [{"head": Offer(K)}], CONTEXT, behind).gain
+        return controller.decide(["n"], [{}], [{"head": Offer(K)}], CONTEXT, {"head": behind}).gain
 
     assert gain(0.0) > gain(PLAIN) > 0 == gain(1000 * PLAIN)
 
@@ -159,7 +159,8 @@ def test_reading_up_counts_as_trying(controller: Controller) -> None:
         train(controller, "head", "a", 0.05)
         taken = []
         for _ in range(2_000):
-            made = controller.decide(["a"], [{}], [{"head": Offer(K)}], CONTEXT, behind)
+            late = {"head": behind}
+            made = controller.decide(["a"], [{}], [{"head": Offer(K)}], CONTEXT, late)
             taken.append(made.lengths[0] > 0)
             if made.lengths[0]:
                 controller.record("head", "a", None, made.lengths[0], 0)

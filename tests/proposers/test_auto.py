@@ -22,11 +22,13 @@ from fairdraft.config import SpeculativeConfig
 from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.economics.profile import Profile
 from fairdraft.economics.surface import CostSurface, Point
+from fairdraft.engine import engine as engine_module
 from fairdraft.engine.engine import Engine
 from fairdraft.errors import ConfigError
 from fairdraft.models import ModelRunner
 from fairdraft.proposers import Proposer, auto, registry
 from fairdraft.proposers.auto import AutoProposer
+from fairdraft.telemetry.environment import benchmark_environment
 from fairdraft.testing import (
     ConformanceError,
     ToyProposer,
@@ -70,7 +72,8 @@ class Remembering(AutoProposer):
 @pytest.fixture(autouse=True)
 def _drafters(register: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     register(toy=ToyProposer, lookup=Lookup, coin=CoinProposer)
-    monkeypatch.setattr(auto, "perf_counter", lambda: 0.0)
+    for module in (auto, engine_module):
+        monkeypatch.setattr(module, "perf_counter", lambda: 0.0)
     Remembering.made.clear()
 
 
@@ -78,7 +81,13 @@ def _drafters(register: Callable[..., None], monkeypatch: pytest.MonkeyPatch) ->
 def write(tmp_path: Path) -> Callable[..., str]:
     """A profile: a row more of each request costs `growth` of a step, a draft token `c`."""
 
-    def write(growth: float = 0.05, c: float = 0.05, drafters: Sequence[str] = ("toy",)) -> str:
+    def write(
+        growth: float = 0.05,
+        c: float = 0.05,
+        drafters: Sequence[str] = ("toy",),
+        model: str = "toy",
+        **elsewhere: Any,
+    ) -> str:
         def surface(seconds: Callable[[int], float]) -> CostSurface:
             grid = itertools.product((1, 8), (1, 5), (16, 512))
             return CostSurface(Point(b, n, x, (seconds(n),)) for b, n, x in grid)
@@ -86,7 +95,8 @@ def write(tmp_path: Path) -> Callable[..., str]:
         step = surface(lambda n: 1 + growth * (n - 1))
         heads = {name: surface(lambda k: 0.02 + c * k) for name in drafters}
         path = tmp_path / f"{growth}-{c}.json"
-        path.write_text(json.dumps(Profile("toy", "float32", {}, step, step, heads).to_json()))
+        here = benchmark_environment() | elsewhere
+        path.write_text(json.dumps(Profile(model, "float32", here, step, step, heads).to_json()))
         return str(path)
 
     return write
@@ -304,7 +314,7 @@ def test_the_demo_model_says_the_same(demo: LLM, write: Callable[..., str]) -> N
     begin = "def add(a, b):\n    return a + b\n\n\ndef multiply(a, b):\n    return"
     prompts = [begin, begin + " a * b\n\n\ndef add(", begin + " b"]
     params = SamplingParams(temperature=0, max_tokens=16, ignore_eos=True)
-    profile = write(growth=0.1, c=0.1, drafters=["eagle3"])
+    profile = write(growth=0.1, c=0.1, drafters=["eagle3"], model="demo")
     llm = LLM(
         "demo",
         dtype="float32",
@@ -350,7 +360,20 @@ def test_bad_keys(options: Mapping[str, Any], message: str) -> None:
         LLM("demo", speculative_config={"method": "auto", **options})
 
 
-def test_a_profile_without_the_drafter(write: Callable[..., str]) -> None:
+def test_a_drafter_that_the_profile_lacks_is_guessed(write: Callable[..., str]) -> None:
     proposer = AutoProposer(2, [TOY], write(drafters=["another"]))
-    with pytest.raises(ConfigError, match="'toy' is not in the profile"):
-        proposer.bind(ToyRunner())
+    proposer.bind(ToyRunner())
+    # A profiled step takes a second here, and a draft token a tenth of that, as far as is known.
+    assert proposer.controller.prices.drafts("toy", 1, 100)[1, 2] == pytest.approx(0.25)
+
+
+def test_a_profile_of_another_machine_is_refused(write: Callable[..., str]) -> None:
+    with pytest.raises(ConfigError, match="cores is 512, and here it is"):
+        AutoProposer(2, [TOY], write(cores=512)).bind(ToyRunner())
+
+
+def test_a_profile_of_another_model_is_refused(write: Callable[..., str]) -> None:
+    runner = ToyRunner()
+    runner.name = "mine"
+    with pytest.raises(ConfigError, match="the profile is of model 'toy', but 'mine' runs"):
+        AutoProposer(2, [TOY], write()).bind(runner)

@@ -202,8 +202,8 @@ def a_rejected_rows_hidden_states_fed_on(patch: pytest.MonkeyPatch) -> None:
     """Where a draft was rejected, the row after the last accepted one speaks."""
     rows = engine_module.standing_rows
 
-    def faulty(step: Any, verdicts: Any, kv: Any, batch: Any, output: Any) -> Rows:
-        found = rows(step, verdicts, kv, batch, output)
+    def faulty(step: Any, verdicts: Any, kv: Any, batch: Any, output: Any, seconds: Any) -> Rows:
+        found = rows(step, verdicts, kv, batch, output, seconds)
         hidden = {layer: state.clone() for layer, state in found.hidden.items()}
         for i, (entry, verdict) in enumerate(zip(step, verdicts, strict=True)):
             if verdict is not None and verdict.num_accepted < len(entry.draft):
@@ -229,11 +229,11 @@ def kv_of_rejected_drafts_kept(patch: pytest.MonkeyPatch) -> None:
     """Rows that stand do not write their KV anew where a draft row wrote before."""
     run = Eagle3Proposer._run
 
-    def faulty(self: Eagle3Proposer, batch: Any, hidden: Tensor) -> Any:
+    def faulty(self: Eagle3Proposer, batch: Any, hidden: Tensor, states: Any) -> Any:
         storage = self.kv()
         written = self.__dict__.setdefault("written", {})
         kept = {s: storage.keys[0][s].clone() for s in batch.slots.tolist() if s in written}
-        found = run(self, batch, hidden)
+        found = run(self, batch, hidden, states)
         for slot, keys in kept.items():
             storage.keys[0][slot] = keys
         if len(batch.logit_rows):
