@@ -41,7 +41,7 @@ def main() -> None:
     )
     params = SamplingParams(temperature=0.0, max_tokens=job["max_tokens"], ignore_eos=True)
     llm.generate([{"prompt_token_ids": job["warm_up"]}], params, use_tqdm=False)
-    for run in job["runs"]:
+    for run in job["runs"] * job["repeats"]:
         inputs = [{"prompt_token_ids": prompt} for prompt in run["prompts"]]
         before, start = counters(llm), time.perf_counter()
         tokens = 0
