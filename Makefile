@@ -28,8 +28,10 @@ demo: $(READY)
 	@start=$$(date +%s); $(BIN)/fairdraft demo && \
 		echo "make demo took $$(( $$(date +%s) - start )) s after set-up."
 
+# Two processes of one thread each: threads of two processes that wait for one another burn the cores.
 test: $(READY)
-	@start=$$(date +%s); $(BIN)/python -m pytest && \
+	@start=$$(date +%s); OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 \
+		$(BIN)/python -m pytest -n 2 --dist loadscope && \
 		echo "make test took $$(( $$(date +%s) - start )) s after set-up."
 
 lint: $(READY)
