@@ -66,8 +66,10 @@ class Job:
 
 
 def configuration(method: str, k: int | None = None) -> dict[str, Any]:
-    """Of a method at a fixed k, or of `auto` over it."""
+    """Of a method at a fixed k, or of `auto` over it; "auto" is what a user gets who says no more."""
     own: dict[str, Any] = {"method": method}
+    if method == "auto":
+        return own
     if method == "suffix":
         own["suffix_decoding_max_cached_requests"] = 0  # the order of prompts shall not matter
     if k is None:
@@ -157,7 +159,8 @@ class Answering:
 def settings() -> dict[str, tuple[str, int | None]]:
     """Every engine of the grid by name."""
     static = {f"{method} k={k}": (method, k) for method in METHODS for k in KS}
-    return {"off": OFF, **static, **{f"{method} auto": (method, None) for method in METHODS}}
+    steered = {f"{method} auto": (method, None) for method in METHODS}
+    return {"off": OFF, **static, **steered, "auto": ("auto", None)}
 
 
 def measure_profile() -> None:

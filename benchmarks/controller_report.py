@@ -19,36 +19,48 @@ from fairdraft.economics.replay import Auto, Oracle, Policy, Replayed, Static, T
 
 TOLERANCE = 0.07
 PREDICTED = ("humaneval", "gsm8k", "mt_bench")
+PASSES = 6  # of a cell's texts in the replay: traffic that goes on, 700 steps to 2,300
 PICTURE = HERE.parent / "docs" / "predicted.png"
 
 
-def texts(traces: dict[str, Any], method: str, workload: str, streams: int) -> list[Text]:
-    """What a method's drafts come to in a cell."""
+def texts(
+    traces: dict[str, Any], method: str, workload: str, streams: int, passes: int
+) -> list[Text]:
+    """What a method's drafts come to in a cell.
+
+    Args:
+        traces: as `benchmarks.controller traces` keeps them.
+        method, workload, streams: the cell.
+        passes: over all texts that were traced, each in another order; 0 takes those that the live
+            grid has, once.
+    """
     if workload == "switches":
         first, second = (
-            texts(traces, method, name, streams) for name in ("copies", "never repeats")
+            texts(traces, method, name, streams, passes) for name in ("copies", "never repeats")
         )
         half = len(first) // 2
         return [*first[:half], *second[:half], *first[half:], *second[half:]]
+    traced = traces[f"{method}/{workload}/{streams}"]
     begin, end = STREAMS[streams]
-    kept = traces[f"{method}/{workload}/{streams}"][: end - begin]
+    orders = [np.random.default_rng(i).permutation(len(traced)) for i in range(passes)]
     return [
         Text(
-            f"{workload} {streams} {i}",
-            each["context"],
-            np.array(each["found"]),
-            np.array(each["stood"]),
+            f"{workload} {streams} {turn} {i}",
+            traced[i]["context"],
+            np.array(traced[i]["found"]),
+            np.array(traced[i]["stood"]),
             workload,
             HOT if workload == "never repeats" else 0.0,
         )
-        for i, each in enumerate(kept)
+        for turn, order in enumerate(orders or [np.arange(end - begin)])
+        for i in order
     ]
 
 
-def replays(profile: Profile, traces: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every policy in every cell, priced by the profile; all cells twice, one after the other.
+def replays(profile: Profile, traces: dict[str, Any], passes: int) -> list[dict[str, Any]]:
+    """Every policy in every cell, priced by the profile.
 
-    The first time the controller knows nothing; the second, it has seen traffic of each kind.
+    The controller knows nothing before a method's first cell, and goes on from there to the next.
     """
     rows = []
     for method in METHODS:
@@ -59,19 +71,19 @@ def replays(profile: Profile, traces: dict[str, Any]) -> list[dict[str, Any]]:
         oracle = Oracle(Prices(profile.step, drafters, k), None if lookup else method, k)
         policies: dict[str, Policy] = {f"k={n}": Static(n) for n in (0, *KS)}
         policies |= {"auto": auto, "oracle": oracle}
-        for number, streams, workload in itertools.product((1, 2), STREAMS, WORKLOADS):
-            written = texts(traces, method, workload, streams)
+        for streams, workload in itertools.product(STREAMS, WORKLOADS):
+            written = texts(traces, method, workload, streams, passes)
             done = {
                 name: replay(written, policy, profile, method, streams)
                 for name, policy in policies.items()
             }
             rows.append(
                 {
-                    "time": number,
                     "method": method,
                     "streams": streams,
                     "workload": workload,
                     "rates": {name: each.rate for name, each in done.items()},
+                    "steps": done["auto"].steps,
                     "switches": done["auto"].switches,
                     "recovery": recovery(done["auto"]),
                 }
@@ -113,6 +125,7 @@ def live(predicted: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                         "k=0": rates["off"],
                         **{f"k={k}": rates[f"{method} k={k}"] for k in KS},
                         "auto": rates[f"{method} auto"],
+                        "default": rates["auto"],
                     },
                     "predicted": {f"k={k}": reference[f"k={k}"] / reference["k=0"] for k in KS},
                     "samples": {
@@ -199,12 +212,11 @@ def write() -> None:
     """Print and keep everything."""
     profile = Profile.load(PROFILE)
     traces = json.loads((KEPT / "traces.json").read_text())
-    replayed = replays(profile, traces)
-    measured = live(replayed)
+    replayed = replays(profile, traces, PASSES)
+    measured = live(replays(profile, traces, 0))
     statics = [f"k={k}" for k in (0, *KS)]
     titled = {
-        "replay": [row for row in replayed if row["time"] == 1],
-        "replay again": [row for row in replayed if row["time"] == 2],
+        "replay": replayed,
         "live": measured,
     }
     for title, rows in titled.items():
@@ -213,7 +225,8 @@ def write() -> None:
             base = row["rates"]["k=0"]
             shown = "  ".join(f"{name} {rate / base:.3f}" for name, rate in row["rates"].items())
             best = max(row["rates"][s] for s in statics)
-            extra = f"  recovery {row['recovery']}" if row.get("recovery") else ""
+            extra = f"  switches {row['switches']} in {row['steps']}" if "steps" in row else ""
+            extra += f"  recovery {row['recovery']}" if row.get("recovery") else ""
             print(
                 f"  {row['method']:7} {row['streams']} {row['workload']:14} {shown}  "
                 f"auto/best {row['rates']['auto'] / best:.3f}{extra}"

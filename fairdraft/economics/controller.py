@@ -27,11 +27,11 @@ from fairdraft.economics.records import Records
 
 FloatArray = NDArray[np.float64]
 
-EXPLORATION = 0.006  # of the time goes to drafters that do not pay as far as is known
+EXPLORATION = 0.003  # of the time goes to drafters that do not pay as far as is known
 EXPLORERS = 8  # requests at most that try together, one token each
 HORIZON = 16  # steps over which reading up on the text pays off
 IDLE_COST = 0.003  # of a step that lookups may cost where they find nothing of use
-WORTH = 5.0  # times their cost that lookups must bring to be made every step
+WORTH = 2.0  # times their cost that lookups must bring to be made every step
 RECENT = 0.95  # memory of what they brought
 
 
@@ -89,6 +89,7 @@ class Controller:
         self._account = 0.0  # seconds that may be spent on exploring
         self._turn = 0  # of the drafter that explores next
         self._since_lookup = 0
+        self._waited = 1  # steps from one lookup to the next, the last time
         self._brought = 1.0  # gain of lookups, of late; the first ones are made
         self._tested: dict[str, int] = {}  # request → decision in which a drafter was last tried
         self._decisions = 0
@@ -105,7 +106,7 @@ class Controller:
         self._since_lookup += 1
         if self._since_lookup < wait:
             return False
-        self._since_lookup = 0
+        self._waited, self._since_lookup = self._since_lookup, 0
         return True
 
     def decide(
@@ -138,7 +139,8 @@ class Controller:
         methods: list[str | None] = list(chosen)
         base = count / float(plain[0])
         if looked and self.lookups:
-            self._brought = RECENT * self._brought + (1 - RECENT) * (best_rate / base - 1)
+            memory = RECENT**self._waited  # of steps, those without a lookup included
+            self._brought = memory * self._brought + (1 - memory) * (best_rate / base - 1)
         for drafter in self.drafters:
             own = self._gains(drafter, request_ids, asked)
             costs = self.prices.drafts(drafter, count, context)

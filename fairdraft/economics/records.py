@@ -27,9 +27,9 @@ NOTHING: Counts = (0.0, 0.0, 0.0)
 
 PRIOR_RATES = (0.6, 0.85)  # of a draft's first token, and of each behind one that stood
 PRIOR_TOKENS = 3.0  # so many tokens' worth of evidence is that, and a kind's likeness to the rest
-OWN_TOKENS = 8.0  # N
+OWN_TOKENS = 40.0  # N
 MEMORY = 0.99  # a draft counts this much less with each one after it: traffic changes
-OWN_MEMORY = 0.95  # likewise of a request's own, and of the latest of anybody's
+OWN_MEMORY = 0.98  # likewise of a request's own, and of the latest of anybody's
 UNTESTED_MEMORY = 0.93  # of both, with each step in which nothing was drafted to test them
 RATES_MEMORY = 0.997  # of the workload's rates, likewise
 REFRESH = 8  # drafts noted before rates are worked out anew
