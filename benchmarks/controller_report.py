@@ -11,14 +11,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.common import HERE, write_result
-from benchmarks.controller import HOT, KEPT, KS, METHODS, PROFILE, STREAMS, WORKLOADS
+from benchmarks.controller import HOT, KEPT, KS, METHODS, PREDICTED, PROFILE, STREAMS, WORKLOADS
 from fairdraft.economics.estimators import ratio_of_means
 from fairdraft.economics.prices import Prices
 from fairdraft.economics.profile import Profile
 from fairdraft.economics.replay import Auto, Oracle, Policy, Replayed, Static, Text, replay
 
 TOLERANCE = 0.07
-PREDICTED = ("humaneval", "gsm8k", "mt_bench")
 PASSES = 6  # of a cell's texts in the replay: traffic that goes on, 700 steps to 2,300
 PICTURE = HERE.parent / "docs" / "predicted.png"
 
@@ -104,37 +103,55 @@ def recovery(done: Replayed) -> list[int]:
     return found
 
 
-def live(predicted: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every cell that was measured, with what replay predicted for its static settings."""
-    by_cell = {(row["method"], row["streams"], row["workload"]): row for row in predicted}
+def predict(
+    traces: dict[str, Any], method: str, workload: str, streams: int
+) -> dict[str, float] | None:
+    """Speedup of each static k, at the prices of the minutes before the cell ran."""
+    if workload not in PREDICTED:
+        return None
+    profile = Profile.load(KEPT / f"profile-{workload}-{streams}.json")
+    written = texts(traces, method, workload, streams, 0)
+    rates = {k: replay(written, Static(k), profile, method, streams).rate for k in (0, *KS)}
+    return {f"k={k}": rates[k] / rates[0] for k in KS}
+
+
+def live(traces: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every cell that was measured, with what was predicted for its static settings."""
     rows = []
-    for streams in STREAMS:
-        for workload in WORKLOADS:
-            path = KEPT / f"live-{workload.replace(' ', '-')}-{streams}.json"
-            if not path.exists():
-                continue
-            found = json.loads(path.read_text())
-            rates = {name: each["num_tokens"] / each["seconds"] for name, each in found.items()}
-            for method in METHODS:
-                reference = by_cell[method, streams, workload]["rates"]
-                row = {
-                    "method": method,
-                    "streams": streams,
-                    "workload": workload,
-                    "rates": {
-                        "k=0": rates["off"],
-                        **{f"k={k}": rates[f"{method} k={k}"] for k in KS},
-                        "auto": rates[f"{method} auto"],
-                        "default": rates["auto"],
-                    },
-                    "predicted": {f"k={k}": reference[f"k={k}"] / reference["k=0"] for k in KS},
-                    "samples": {
-                        name: {"seconds": each["seconds"], "num_tokens": each["num_tokens"]}
-                        for name, each in found.items()
-                        if name == "off" or name.startswith(method)
-                    },
-                }
-                rows.append(row)
+    for streams, workload in itertools.product(STREAMS, WORKLOADS):
+        path = KEPT / f"live-{workload.replace(' ', '-')}-{streams}.json"
+        if not path.exists():
+            continue
+        found = json.loads(path.read_text())
+        rates = {name: each["num_tokens"] / each["seconds"] for name, each in found.items()}
+        for method in METHODS:
+            row = {
+                "method": method,
+                "streams": streams,
+                "workload": workload,
+                "rates": {
+                    "k=0": rates["off"],
+                    **{f"k={k}": rates[f"{method} k={k}"] for k in KS},
+                    "auto": rates[f"{method} auto"],
+                    "default": rates["auto"],
+                },
+                "predicted": predict(traces, method, workload, streams),
+                "samples": {
+                    name: {
+                        "seconds": each["seconds"],
+                        "num_tokens": each["num_tokens"],
+                        "step_ms": each["times"]["total"] / each["times"]["num_steps"] * 1e3,
+                        "propose_ms": each["times"]["propose"] / each["times"]["num_steps"] * 1e3,
+                        "tokens_per_draft": each["counters"]["num_accepted_tokens"]
+                        / max(each["counters"]["num_drafts"], 1)
+                        + 1,
+                        "drafted": each["counters"]["num_draft_tokens"],
+                    }
+                    for name, each in found.items()
+                    if name in ("off", "auto") or name.startswith(method)
+                },
+            }
+            rows.append(row)
     return rows
 
 
@@ -150,7 +167,7 @@ def errors(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "predicted": row["predicted"][f"k={k}"],
         }
         for row in rows
-        if row["workload"] in PREDICTED
+        if row["predicted"]
         for k in KS
     ]
 
@@ -213,7 +230,7 @@ def write() -> None:
     profile = Profile.load(PROFILE)
     traces = json.loads((KEPT / "traces.json").read_text())
     replayed = replays(profile, traces, PASSES)
-    measured = live(replays(profile, traces, 0))
+    measured = live(traces)
     statics = [f"k={k}" for k in (0, *KS)]
     titled = {
         "replay": replayed,

@@ -1,7 +1,8 @@
 """Does `plan`, from a short sweep of a real vLLM, pick the k that a full sweep finds best?
 
 The short sweep: k of 0, 2 and 6, on prompts of its own. The full sweep: k of 0, 1, 2, 4 and 6 on
-others, in two passes, the second in the other order. One and eight streams; vLLM's own counters.
+others. One and eight streams; vLLM's own counters. An engine for each k, all loaded at once, takes
+its turn with a handful of prompts, for the machine is slow at some times and quick at others.
 
 python -m benchmarks.plan_vllm --model DIR --vllm-python PYTHON
 """
@@ -11,10 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import time
 from collections.abc import Sequence
-from functools import partial
-from statistics import mean, median
 from typing import Any
+
+import numpy as np
 
 from benchmarks.common import HERE, WORK, kept, write_result
 from fairdraft.cli.datasets import load_prompts
@@ -24,57 +26,108 @@ from fairdraft.economics.traffic import Acceptance
 from fairdraft.readers import Reading
 
 KS = (0, 1, 2, 4, 6)
-SHORT = (0, 2, 6)
+SWEEPS = {"short": (0, 2, 6), "full": KS}
 STREAMS = {1: 6, 8: 16}  # and prompts of each sweep
 TOKENS = 64
-REPEATS = 3  # of each run in a process, in turns; the median counts
+REPEATS = 5  # in turns; medians count
+SETTLE = 0.5  # seconds in which an engine's threads stop waiting for more
 METHOD = {"method": "ngram", "prompt_lookup_max": 4, "prompt_lookup_min": 2}
+Groups = list[list[list[int]]]
 
 
-def run_vllm(options: argparse.Namespace, k: int, prompts: Sequence[list[int]]) -> Any:
-    """One process: both sweeps' prompts at this k."""
-    runs = []
-    for streams, count in STREAMS.items():
-        first = 0 if streams == 1 else 2 * STREAMS[1]
-        for part, name in enumerate(("short", "full")):
-            begin = (first + part * count) % len(prompts)
-            chosen = [*prompts, *prompts][begin : begin + count]
-            runs.append({"name": name, "streams": streams, "prompts": chosen})
-    job = {
-        "model": options.model,
-        "speculative": {**METHOD, "num_speculative_tokens": k} if k else None,
-        "max_tokens": TOKENS,
-        "warm_up": prompts[-1],
-        "repeats": REPEATS,
-        "runs": runs,
-    }
-    done = subprocess.run(
-        [options.vllm_python, "-m", "benchmarks.workers.vllm_sweep"],
-        input=json.dumps(job),
-        cwd=HERE.parent,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise SystemExit(f"vLLM failed:\n{done.stderr[-3000:]}")
-    measured = [json.loads(line) for line in done.stdout.splitlines()]
+class Worker:
+    """vLLM at one draft length, in a process of its own."""
+
+    def __init__(self, options: argparse.Namespace, k: int, warm_up: list[int]) -> None:
+        self.log = (WORK / f"plan-vllm-{k}.log").open("w+")
+        self.process = subprocess.Popen(
+            [options.vllm_python, "-m", "benchmarks.workers.vllm_sweep"],
+            cwd=HERE.parent,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+        )
+        job = {
+            "model": options.model,
+            "speculative": {**METHOD, "num_speculative_tokens": k} if k else None,
+            "max_tokens": TOKENS,
+            "warm_up": warm_up,
+        }
+        self.ask(job)
+
+    def ask(self, what: Any) -> Any:
+        """One line there, one back."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(what) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            self.log.seek(0)
+            raise SystemExit(f"vLLM failed:\n{self.log.read()[-3000:]}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def groups(prompts: Sequence[list[int]], name: str, streams: int) -> Groups:
+    """A sweep's prompts, as many in each group as run at once."""
+    count = STREAMS[streams]
+    first = (0 if streams == 1 else 2 * STREAMS[1]) + list(SWEEPS).index(name) * count
+    chosen = [prompts[(first + i) % len(prompts)] for i in range(count)]
+    return [chosen[i : i + streams] for i in range(0, count, streams)]
+
+
+def measure(options: argparse.Namespace, prompts: Sequence[list[int]]) -> list[dict[str, Any]]:
+    """Every sweep at every k and load; per run, what a group took in the median."""
+    workers = {k: Worker(options, k, prompts[-1]) for k in KS}
     found = []
-    for run in runs:
-        same = [m for m in measured if (m["name"], m["streams"]) == (run["name"], run["streams"])]
-        seconds = [each["seconds"] for each in same]
-        # Greedy texts are the same each time, and so are their counts.
-        found.append({**same[0], "seconds": median(seconds), "samples": seconds})
+    for name, ks in SWEEPS.items():
+        for streams in STREAMS:
+            own = groups(prompts, name, streams)
+            samples: dict[int, list[list[Any]]] = {k: [[] for _ in own] for k in ks}
+            for turn in range(REPEATS):
+                for i, group in enumerate(own):
+                    for k in [*ks[turn % len(ks) :], *ks[: turn % len(ks)]]:
+                        time.sleep(SETTLE)
+                        samples[k][i].append(workers[k].ask(group))
+                print(f"{name}, {streams} at once: turn {turn + 1} of {REPEATS}", flush=True)
+            for k in ks:
+                seconds = [[each["seconds"] for each in group] for group in samples[k]]
+                # Greedy texts are the same each time, and so are their counts.
+                counts = [group[0]["counters"] for group in samples[k]]
+                totals = {
+                    counter: np.sum([each[counter] for each in counts], axis=0).tolist()
+                    for counter in counts[0]
+                }
+                found.append(
+                    {
+                        "name": name,
+                        "streams": streams,
+                        "k": k,
+                        "tokens": sum(group[0]["tokens"] for group in samples[k]),
+                        "seconds": float(sum(np.median(each) for each in seconds)),
+                        "samples": seconds,
+                        "counters": totals,
+                    }
+                )
+    for worker in workers.values():
+        worker.close()
     return found
 
 
-def reading(run: dict[str, Any], k: int) -> Reading:
+def reading(run: dict[str, Any]) -> Reading:
     """What vLLM's counters and the clock say of a run."""
-    counts, streams = run["counters"], run["streams"]
-    rounds = counts.get("drafts", 0)
+    counts, streams, k = run["counters"], run["streams"], run["k"]
     accepted = counts.get("accepted_tokens", 0)
     return Reading(
         f"vLLM k={k}, {streams} at once",
-        rounds,
+        counts.get("drafts", 0),
         counts.get("draft_tokens", 0),
         accepted,
         tuple(counts.get("accepted_tokens_per_pos", ()))[:k],
@@ -89,7 +142,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="the target as a folder that vLLM reads")
     parser.add_argument("--vllm-python", required=True)
-    parser.add_argument("--passes", type=int, default=2, choices=(1, 2))
     options = parser.parse_args()
     from transformers import AutoTokenizer
 
@@ -102,24 +154,19 @@ def main() -> None:
         )
         for text in load_prompts("humaneval", 40)
     ]
-    found: dict[int, list[Any]] = {k: [] for k in KS}
-    for number, k in enumerate([*KS, *reversed(KS)][: options.passes * len(KS)]):
-        part = kept(WORK / "plan_vllm", f"{number}-k{k}", partial(run_vllm, options, k, prompts))
-        found[k] += part
-    short = [reading(run, k) for k in SHORT for run in found[k][:4] if run["name"] == "short"]
-    longest = [each for each in short if len(each.accepted_per_position) == SHORT[-1]]
+    WORK.mkdir(parents=True, exist_ok=True)
+    found = kept(WORK, "plan_vllm", lambda: measure(options, prompts))
+    short = [reading(run) for run in found if run["name"] == "short"]
+    longest = [each for each in short if each.stated_k == max(KS)]
     costs = StepCosts.of_sweep(short, "ngram")
     planned = plan(costs, Acceptance.of(*longest), [k for k in KS if k], list(STREAMS))
     chosen = planned.schedule("ngram")
     rows = []
     for streams in STREAMS:
         rates = {
-            k: mean(
-                run["tokens"] / run["seconds"]
-                for run in found[k]
-                if run["streams"] == streams and run["name"] == "full"
-            )
-            for k in KS
+            run["k"]: run["tokens"] / run["seconds"]
+            for run in found
+            if (run["name"], run["streams"]) == ("full", streams)
         }
         best = max(rates, key=lambda k: rates[k])
         for k in KS:
@@ -143,7 +190,10 @@ def main() -> None:
                 f"predicted {shown['predicted'] or 0:.2f}x{marks}"
             )
         print(f"  chosen / best: {rates[chosen[streams]] / rates[best]:.3f}")
-    write_result("plan_vllm", {"settings": METHOD, "tokens": TOKENS, "rows": rows, "runs": found})
+    write_result(
+        "plan_vllm",
+        {"settings": METHOD, "tokens": TOKENS, "repeats": REPEATS, "rows": rows, "runs": found},
+    )
 
 
 if __name__ == "__main__":

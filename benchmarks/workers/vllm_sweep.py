@@ -1,4 +1,4 @@
-"""One draft length in vLLM at several loads: reads one job, prints what its metrics say.
+"""One draft length in vLLM: reads an engine, then runs, a line each; says what its metrics say.
 
 Run by the Python of vLLM's own virtual environment; only its packages and the standard library.
 """
@@ -23,7 +23,7 @@ def counters(llm) -> dict:  # type: ignore[no-untyped-def, type-arg]
 
 
 def main() -> None:
-    job = json.load(sys.stdin)
+    job = json.loads(sys.stdin.readline())
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # vLLM logs to stdout
 
@@ -41,14 +41,11 @@ def main() -> None:
     )
     params = SamplingParams(temperature=0.0, max_tokens=job["max_tokens"], ignore_eos=True)
     llm.generate([{"prompt_token_ids": job["warm_up"]}], params, use_tqdm=False)
-    for run in job["runs"] * job["repeats"]:
-        inputs = [{"prompt_token_ids": prompt} for prompt in run["prompts"]]
+    print(json.dumps("ready"), file=answers)
+    for line in sys.stdin:
+        inputs = [{"prompt_token_ids": prompt} for prompt in json.loads(line)]
         before, start = counters(llm), time.perf_counter()
-        tokens = 0
-        for i in range(0, len(inputs), run["streams"]):
-            group = inputs[i : i + run["streams"]]
-            outputs = llm.generate(group, params, use_tqdm=False)
-            tokens += sum(len(output.outputs[0].token_ids) for output in outputs)
+        outputs = llm.generate(inputs, params, use_tqdm=False)
         seconds = time.perf_counter() - start
         gone = {
             name: [a - b for a, b in zip(value, before[name], strict=True)]
@@ -56,13 +53,13 @@ def main() -> None:
             else value - before[name]
             for name, value in counters(llm).items()
         }
-        result = {"seconds": seconds, "tokens": tokens, "counters": gone}
-        print(json.dumps({"name": run["name"], "streams": run["streams"], **result}), file=answers)
+        tokens = sum(len(output.outputs[0].token_ids) for output in outputs)
+        print(json.dumps({"seconds": seconds, "tokens": tokens, "counters": gone}), file=answers)
 
 
 if __name__ == "__main__":
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    # The job is read after this: a new start keeps standard input.
+    # Nothing is read before this: a new start keeps standard input.
     preload_openmp()
     main()

@@ -29,7 +29,7 @@ FloatArray = NDArray[np.float64]
 
 EXPLORATION = 0.003  # of the time goes to drafters that do not pay as far as is known
 EXPLORERS = 8  # requests at most that try together, one token each
-HORIZON = 16  # steps over which reading up on the text pays off
+HORIZON = 64  # steps over which reading up on the text pays off
 IDLE_COST = 0.003  # of a step that lookups may cost where they find nothing of use
 WORTH = 2.0  # times their cost that lookups must bring to be made every step
 RECENT = 0.95  # memory of what they brought

@@ -14,6 +14,7 @@ FloatArray = NDArray[np.float64]
 CONTEXT_BUCKET = 128  # tokens; costs are looked up once for each
 PRIOR_STEPS = 16.0  # so many steps' worth of belief in the profile
 MEMORY = 0.98  # of a correction: machines get busy, and idle again
+CATCH_UP = 1 / 64  # of its first token's time, a drafter reads a row that it has not seen
 ODD = 2.0  # a step so many times longer or shorter than expected counts as just that
 
 
@@ -35,6 +36,18 @@ class _Correction:
         self.factor += (1 - self.factor) * (1 - MEMORY)
 
 
+def reading(drafter: CostSurface, rows: int, context: float) -> float:
+    """Seconds in which a drafter reads so many rows of the text: of a first token, and some a row.
+
+    Args:
+        drafter: seconds of drafting.
+        rows: at least 1.
+        context: tokens of a request.
+    """
+    middle = (int(context) // CONTEXT_BUCKET + 0.5) * CONTEXT_BUCKET
+    return drafter.seconds(1, 1, middle, extrapolate=True) * (1 + rows * CATCH_UP)
+
+
 class Prices:
     """Seconds of steps and of drafts.
 
@@ -54,6 +67,7 @@ class Prices:
         # Of a number of requests and of draft tokens a request.
         self._bands: defaultdict[tuple[int, int], _Correction] = defaultdict(_Correction)
         self._draft_corrections: defaultdict[str, _Correction] = defaultdict(_Correction)
+        self._reading: defaultdict[str, _Correction] = defaultdict(_Correction)
         self._lookups: dict[str, float] = {}
 
     def steps(self, requests: int, context: float) -> FloatArray:
@@ -92,6 +106,12 @@ class Prices:
             self._drafts[place] = found
         return self._drafts[place] * self._draft_corrections[method].factor
 
+    def catch_up(self, method: str, rows: int, context: float) -> float:
+        """Seconds in which a drafter reads so many rows of the text at once; 0 for none."""
+        if not rows or method not in self.drafters:
+            return 0.0
+        return reading(self.drafters[method], rows, context) * self._reading[method].factor
+
     def learn_step(self, requests: int, drafted: int, context: float, seconds: float) -> None:
         """Note what a step took that ran only requests that decode.
 
@@ -127,6 +147,12 @@ class Prices:
         middle = (int(context) // CONTEXT_BUCKET + 0.5) * CONTEXT_BUCKET
         expected = self.drafters[method].seconds(requests, k, middle, extrapolate=True)
         self._draft_corrections[method].add(seconds / expected)
+
+    def learn_catch_up(self, method: str, rows: int, context: float, seconds: float) -> None:
+        """Note what it took a drafter to read so many rows."""
+        if seconds > 0 and method in self.drafters:
+            expected = reading(self.drafters[method], rows, context)
+            self._reading[method].add(seconds / expected)
 
     def lookup(self, method: str) -> float:
         """Seconds a request's lookup takes, as measured; 0 before the first."""

@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 
 from fairdraft.economics.controller import Controller, Offer, heat_of
 from fairdraft.economics.filling import fill
-from fairdraft.economics.prices import Prices
+from fairdraft.economics.prices import Prices, reading
 from fairdraft.economics.profile import Profile
 from fairdraft.errors import ConfigError, ReadingError
 
 IntArray = NDArray[np.int64]
 Round = tuple[int, int]  # drafted, accepted
+
+UNREAD_ROWS = 64  # that a drafter keeps of a text while nobody asks for its drafts
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,11 @@ class Policy(Protocol):
 
     Attributes:
         num_asked: streams whose drafts the last decision asked for, those it then left included.
+        num_late: rows of their texts that the drafter had yet to read.
     """
 
     num_asked: int
+    num_late: int
 
     def lengths(self, streams: Sequence[Stream], context: float) -> list[int]:
         """Per stream, at most what it has found."""
@@ -181,7 +185,7 @@ class Static:
 
     def __init__(self, k: int) -> None:
         self.k = k
-        self.num_asked = 0
+        self.num_asked = self.num_late = 0
 
     def lengths(self, streams: Sequence[Stream], context: float) -> list[int]:
         """k, or what there is."""
@@ -199,11 +203,11 @@ class Static:
 
 
 class Oracle:
-    """The best lengths of each step, knowing what will stand."""
+    """The best lengths of each step, knowing what will stand; the drafter has always read all."""
 
     def __init__(self, prices: Prices, drafter: str | None, k: int) -> None:
         self.prices, self.drafter, self.k = prices, drafter, k
-        self.num_asked = 0
+        self.num_asked = self.num_late = 0
 
     def lengths(self, streams: Sequence[Stream], context: float) -> list[int]:
         """Tokens that stand, as far as they pay."""
@@ -238,7 +242,8 @@ class Auto:
         self.controller = Controller(
             prices, [method] if lookup else [], [] if lookup else [method], k
         )
-        self.num_asked = 0
+        self.num_asked = self.num_late = 0
+        self._unread: dict[str, int] = {}  # rows of each text that the drafter has not read
         self._shadows: dict[str, list[tuple[int, int, int, object]]] = {}
         self._right: dict[str, bool] = {}
         self._kinds: dict[str, object] = {}
@@ -260,16 +265,24 @@ class Auto:
                 shadow = (stream.place, length, min(stream.stood, length), kind)
                 self._shadows.setdefault(name, []).append(shadow)
             offers.append({self.method: Offer(min(length, self.controller.k), kind)})
+            late = 0 if self.num_asked or self.lookup else min(stream.text.context, UNREAD_ROWS)
+            self._unread.setdefault(name, late)
         none: list[Mapping[str, Offer]] = [{} for _ in streams]
         found, asked = (offers, none) if self.lookup else (none, offers)
-        decision = self.controller.decide(names, found, asked, context, looked=looked)
-        drafting = sum(length > 0 for length in decision.lengths)
-        self.num_asked = (len(streams) if looked else 0) if self.lookup else drafting
+        late = sum(self._unread[name] for name in names)
+        behind = {self.method: self.controller.prices.catch_up(self.method, late, context)}
+        decision = self.controller.decide(names, found, asked, context, behind, looked)
+        drafting = [name for name, n in zip(names, decision.lengths, strict=True) if n]
+        self.num_asked = (len(streams) if looked else 0) if self.lookup else len(drafting)
+        self.num_late = sum(self._unread[name] for name in drafting)
+        self._unread |= dict.fromkeys(drafting, 0)
         return decision.lengths
 
     def after(self, stream: Stream, length: int, accepted: int) -> None:
         """Learn from the verdict; a lookup's draft is judged by the text instead."""
         name = stream.text.name
+        if not self.lookup and not self.num_asked:
+            self._unread[name] = min(self._unread[name] + accepted + 1, UNREAD_ROWS)
         if not self.lookup and length:
             self.controller.record(self.method, name, self._kinds[name], length, accepted)
 
@@ -281,7 +294,7 @@ class Auto:
             for begin, _, stood, kind in self._shadows[name]:  # right as far as the text goes
                 if seen := min(stood, stream.place - begin):
                     self.controller.record(self.method, name, kind, seen, seen)
-        for kept in (self._shadows, self._right, self._kinds):
+        for kept in (self._shadows, self._right, self._kinds, self._unread):
             kept.pop(name, None)
         self.controller.forget(name)
 
@@ -385,6 +398,8 @@ def replay(
                 drafting = drafter.seconds(asked, longest, context, extrapolate)
                 policy.took(asked, longest, context, drafting)
                 seconds += drafting
+                if policy.num_late:
+                    seconds += reading(drafter, policy.num_late, context)
         gained = len(fresh)
         for stream in fresh:
             stream.place = 1

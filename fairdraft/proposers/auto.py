@@ -24,7 +24,6 @@ from fairdraft.telemetry.environment import benchmark_environment
 
 LOOKUP = "suffix"  # the method that fits any target
 HEADS = ("eagle3",)  # beside it, if one comes with fairdraft for the target
-CATCH_UP = 1 / 64  # of a drafted token's time that reading one row of the text takes
 
 
 @dataclass
@@ -117,7 +116,6 @@ class AutoProposer(Proposer):
         self._last: dict[tuple[str, str], bool] = {}  # (request, method) → its last draft stood
         self._ran: dict[str, int] = {}  # draft tokens of the step under way
         self._decoded = False  # the last step ran drafts and newest tokens only
-        self._row_seconds: dict[str, float] = {}  # of catching up, as measured
         self._requests: dict[str, Request] = {}
         self._observing = 0.0  # seconds that drafters took to see the last step
         self._context = 0.0
@@ -285,12 +283,12 @@ class AutoProposer(Proposer):
             }
             for request, budget, _ in arguments
         ]
-        behind = {}
-        for name in self.controller.drafters:
-            rows = self.proposers[name].num_deferred(names)
-            if rows:
-                first = float(self.controller.prices.drafts(name, len(names), self._context)[1, 1])
-                behind[name] = rows * self._row_seconds.get(name, CATCH_UP * first)
+        behind = {
+            name: self.controller.prices.catch_up(
+                name, self.proposers[name].num_deferred(names), self._context
+            )
+            for name in self.controller.drafters
+        }
         return self.controller.decide(names, offers, asked, self._context, behind, looked)
 
     def _ask(
@@ -317,7 +315,7 @@ class AutoProposer(Proposer):
             noise,
         )
         if behind:
-            self._row_seconds[name] = (caught_up - start) / behind
+            self.controller.prices.learn_catch_up(name, behind, self._context, caught_up - start)
         elif self._decoded:  # a step that read a prompt took a drafter longer to see
             seconds = perf_counter() - start + self._observing
             self.controller.prices.learn_draft(

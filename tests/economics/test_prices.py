@@ -99,6 +99,17 @@ def test_one_draft_that_took_forever_changes_little(prices: Prices) -> None:
     assert (prices.drafts("head", 1, 100) < 1.1 * before + 1e-12).all()
 
 
+def test_one_row_read_late_says_little_of_many(prices: Prices) -> None:
+    """A run has a price of its own: one row must not make a hundred a hundred times as dear."""
+    method = next(iter(prices.drafters))
+    assert prices.catch_up(method, 0, 100) == 0
+    few, many = prices.catch_up(method, 1, 100), prices.catch_up(method, 256, 100)
+    assert few < many < 6 * few
+    for _ in range(50):
+        prices.learn_catch_up(method, 1, 100, 2 * few)
+    assert prices.catch_up(method, 256, 100) == pytest.approx(2 * many, rel=0.25)
+
+
 def test_lookups_cost_what_they_are_measured_at(prices: Prices) -> None:
     assert prices.lookup("ngram") == 0
     assert not prices.drafts("ngram", 2, 100).any()
