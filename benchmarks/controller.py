@@ -127,7 +127,7 @@ class Answering:
         self.engine.scheduler.max_num_seqs = streams
         self.requests = [self.engine.add_request(list(job.prompt), job.params) for job in made]
         self.before = asdict(self.engine.times)
-        self.seconds, self.tokens = 0.0, 0
+        self.turns: list[tuple[float, int]] = []  # seconds and tokens of each
 
     @property
     def left(self) -> int:
@@ -136,11 +136,11 @@ class Answering:
 
     def go_on(self, steps: int) -> bool:
         """A few steps more; whether there is more to do."""
-        start = perf_counter()
+        start, tokens = perf_counter(), 0
         while steps and self.left >= self.streams:
-            self.tokens += sum(len(output.token_ids) for output in self.engine.step())
+            tokens += sum(len(output.token_ids) for output in self.engine.step())
             steps -= 1
-        self.seconds += perf_counter() - start
+        self.turns.append((perf_counter() - start, tokens))
         return self.left >= self.streams
 
     def result(self) -> dict[str, Any]:
@@ -151,8 +151,9 @@ class Answering:
             self.engine.abort(request.request_id)
         times = StepTimes(**{name: after[name] - self.before[name] for name in self.before})
         return {
-            "seconds": self.seconds,
-            "num_tokens": self.tokens,
+            "seconds": sum(seconds for seconds, _ in self.turns),
+            "num_tokens": sum(tokens for _, tokens in self.turns),
+            "turns": self.turns,
             "counters": record(counters),
             "times": record(times),
         }

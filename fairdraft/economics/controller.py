@@ -30,8 +30,9 @@ FloatArray = NDArray[np.float64]
 EXPLORATION = 0.003  # of the time goes to drafters that do not pay as far as is known
 EXPLORERS = 8  # requests at most that try together, one token each
 HORIZON = 64  # steps over which reading up on the text pays off
-IDLE_COST = 0.003  # of a step that lookups may cost where they find nothing of use
-WORTH = 2.0  # times their cost that lookups must bring to be made every step
+IDLE_COST = 0.003  # of a step that lookups may cost where they find nothing of use; deciding, too
+LONGEST_REST = 16  # steps
+WORTH = 1.5  # times their cost that lookups must bring to be made every step
 RECENT = 0.95  # memory of what they brought
 
 
@@ -88,6 +89,10 @@ class Controller:
         self.records = {method: Records(k) for method in (*lookups, *drafters)}
         self._account = 0.0  # seconds that may be spent on exploring
         self._turn = 0  # of the drafter that explores next
+        self._passed = 0  # steps since the last decision
+        self._rest = 1  # decide again after so many
+        self._asking = 0.0  # seconds that it takes to find that nothing pays, as measured
+        self._resting: list[str] = []  # those who then decoded
         self._since_lookup = 0
         self._waited = 1  # steps from one lookup to the next, the last time
         self._brought = 1.0  # gain of lookups, of late; the first ones are made
@@ -96,6 +101,23 @@ class Controller:
         none = np.zeros((1, k))
         fill(none, none, np.ones(k + 1), np.zeros((2, k + 1)), 0.0, k)  # compiles, once
 
+    def rests(self, request_ids: Sequence[str]) -> bool:
+        """Whether nothing is to be drafted in this step either, without asking anybody.
+
+        While nothing pays, to find that out again costs time too: it rests between decisions for
+        as long as keeps that cost small, or until other requests decode.
+
+        Args:
+            request_ids: that decode.
+        """
+        self._passed += 1
+        return self._passed < self._rest and self._resting == request_ids
+
+    def learn_asking(self, seconds: float) -> None:
+        """Note what it took to find that nothing pays."""
+        before = self._asking or seconds
+        self._asking = before + 0.1 * (min(seconds, 4 * before) - before)
+
     def wants_lookup(self, requests: int, context: float) -> bool:
         """Whether lookups should be made before this decision."""
         if not self.lookups:
@@ -103,7 +125,7 @@ class Controller:
         cost = requests * sum(self.prices.lookup(method) for method in self.lookups)
         share = cost / float(self.prices.steps(requests, context)[0])
         wait = 1 if self._brought > WORTH * share else math.ceil(share / IDLE_COST)
-        self._since_lookup += 1
+        self._since_lookup += max(self._passed, 1)
         if self._since_lookup < wait:
             return False
         self._waited, self._since_lookup = self._since_lookup, 0
@@ -129,6 +151,7 @@ class Controller:
             looked: whether lookups were made.
         """
         self._decisions += 1
+        self._passed = max(self._passed, 1)
         waits = behind or {}
         count = len(request_ids)
         plain = self.prices.steps(count, context)
@@ -158,13 +181,19 @@ class Controller:
                 for name, method, length in zip(request_ids, methods, best, strict=True)
                 if method != drafter or not length
             ]
-            self.records[drafter].fade(others, len(others) == count)
+            self.records[drafter].fade(others, len(others) == count, self._passed)
         for i, length in enumerate(best):
             if not length:
                 methods[i] = None
             elif methods[i] in self.drafters:
                 self._tested[request_ids[i]] = self._decisions
-        return Decision(methods, [int(length) for length in best], best_rate / base - 1)
+        gain = best_rate / base - 1
+        self._passed, self._rest = 0, 1
+        share = self._asking / float(plain[0])
+        if not best.any() and (not self.lookups or self._brought < WORTH * share):
+            self._rest = min(math.ceil(share / IDLE_COST), LONGEST_REST)
+            self._resting = list(request_ids)
+        return Decision(methods, [int(length) for length in best], gain)
 
     def record(self, method: str, request_id: str, kind: object, drafted: int, stood: int) -> None:
         """Note what became of a draft; see `Records.record`."""
@@ -223,7 +252,7 @@ class Controller:
         idle = [drafter for drafter in self.drafters if drafter not in in_use]
         if not idle:
             return
-        self._account += EXPLORATION * float(plain[0])
+        self._account += EXPLORATION * float(plain[0]) * self._passed
         drafter = idle[self._turn % len(idle)]
         able = [i for i, offers in enumerate(asked) if drafter in offers and not lengths[i]]
         able = [i for i in able if asked[i][drafter].length]

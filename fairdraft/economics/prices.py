@@ -27,13 +27,32 @@ class _Correction:
 
     def add(self, ratio: float) -> None:
         """Note one ratio."""
-        ratio = min(max(ratio, self.factor / ODD), self.factor * ODD)
         self.weight = PRIOR_STEPS + MEMORY * (self.weight - PRIOR_STEPS) + 1
-        self.factor += (ratio - self.factor) / self.weight
+        self.factor += (_bounded(ratio, self.factor) - self.factor) / self.weight
 
-    def relax(self) -> None:
-        """Nothing new: drift back to what was expected."""
-        self.factor += (1 - self.factor) * (1 - MEMORY)
+
+class _Bands:
+    """A correction for each number of draft tokens a request, 0 to k, likewise.
+
+    What was not seen of late drifts back to what was expected.
+    """
+
+    def __init__(self, k: int) -> None:
+        self.weights = np.full(k + 1, PRIOR_STEPS)
+        self.factors = np.ones(k + 1)
+
+    def add(self, band: int, ratio: float) -> None:
+        """Note one ratio."""
+        before = float(self.factors[band])
+        weight = PRIOR_STEPS + MEMORY * (float(self.weights[band]) - PRIOR_STEPS) + 1
+        self.factors += (1 - self.factors) * (1 - MEMORY)
+        self.factors[band] = before + (_bounded(ratio, before) - before) / weight
+        self.weights[band] = weight
+
+
+def _bounded(ratio: float, factor: float) -> float:
+    """What is odd counts as just that."""
+    return min(max(ratio, factor / ODD), factor * ODD)
 
 
 def reading(drafter: CostSurface, rows: int, context: float) -> float:
@@ -64,8 +83,7 @@ class Prices:
         self.k = k
         self._steps: dict[tuple[int, int], FloatArray] = {}
         self._drafts: dict[tuple[str, int, int], FloatArray] = {}
-        # Of a number of requests and of draft tokens a request.
-        self._bands: defaultdict[tuple[int, int], _Correction] = defaultdict(_Correction)
+        self._bands: defaultdict[int, _Bands] = defaultdict(lambda: _Bands(k))  # by requests
         self._draft_corrections: defaultdict[str, _Correction] = defaultdict(_Correction)
         self._reading: defaultdict[str, _Correction] = defaultdict(_Correction)
         self._lookups: dict[str, float] = {}
@@ -88,8 +106,8 @@ class Prices:
                 ]
             )
             self._steps[place].setflags(write=False)
-        factors = np.array([self._bands[requests, b].factor for b in range(self.k + 1)])
-        corrected = self._steps[place] * factors.repeat(requests)[: requests * self.k + 1]
+        factors = self._bands[requests].factors.repeat(requests)
+        corrected = self._steps[place] * factors[: requests * self.k + 1]
         found: FloatArray = np.maximum.accumulate(corrected)
         return found
 
@@ -127,11 +145,7 @@ class Prices:
         place = (requests, int(context) // CONTEXT_BUCKET)
         if place in self._steps:
             expected = float(self._steps[place][extra])
-            for b in range(self.k + 1):
-                if b == extra // requests:
-                    self._bands[requests, b].add(seconds / expected)
-                else:  # what was not seen of late is believed less and less
-                    self._bands[requests, b].relax()
+            self._bands[requests].add(extra // requests, seconds / expected)
 
     def learn_draft(
         self, method: str, requests: int, k: int, context: float, seconds: float

@@ -102,21 +102,23 @@ class Records:
             self._stale = 0
             self._rates.clear()
 
-    def fade(self, request_ids: Sequence[str], everybody: bool) -> None:
+    def fade(self, request_ids: Sequence[str], everybody: bool, steps: int) -> None:
         """These requests were not tested: what is known of them grows old.
 
         Args:
             request_ids: that decode, but drafted nothing with this method.
             everybody: nobody else did either: what is known of the workload grows old too.
+            steps: for which this was so.
         """
+        memory = UNTESTED_MEMORY**steps
         for name in request_ids:
             if name in self._own:
-                self._own[name] = _faded(self._own[name], UNTESTED_MEMORY)
+                self._own[name] = _faded(self._own[name], memory)
         if not everybody:
             return
-        self._latest = _faded(self._latest, UNTESTED_MEMORY)
+        self._latest = _faded(self._latest, memory)
         for counts in (self._all, *self._kinds.values()):
-            counts *= RATES_MEMORY
+            counts *= RATES_MEMORY**steps
         self._stale += 1
         if self._stale >= REFRESH:
             self._stale = 0

@@ -243,6 +243,7 @@ class Auto:
             prices, [method] if lookup else [], [] if lookup else [method], k
         )
         self.num_asked = self.num_late = 0
+        self._idle = False  # nothing came of the last decision
         self._unread: dict[str, int] = {}  # rows of each text that the drafter has not read
         self._shadows: dict[str, list[tuple[int, int, int, object]]] = {}
         self._right: dict[str, bool] = {}
@@ -251,6 +252,10 @@ class Auto:
     def lengths(self, streams: Sequence[Stream], context: float) -> list[int]:
         """What it decides."""
         names = [stream.text.name for stream in streams]
+        self.num_asked, before = 0, self.num_asked
+        self.num_late = 0
+        if self.controller.rests(names):
+            return [0] * len(streams)
         offers: list[Mapping[str, Offer]] = []
         looked = not self.lookup or self.controller.wants_lookup(len(streams), context)
         for stream, name in zip(streams, names, strict=True):
@@ -265,7 +270,7 @@ class Auto:
                 shadow = (stream.place, length, min(stream.stood, length), kind)
                 self._shadows.setdefault(name, []).append(shadow)
             offers.append({self.method: Offer(min(length, self.controller.k), kind)})
-            late = 0 if self.num_asked or self.lookup else min(stream.text.context, UNREAD_ROWS)
+            late = 0 if before or self.lookup else min(stream.text.context, UNREAD_ROWS)
             self._unread.setdefault(name, late)
         none: list[Mapping[str, Offer]] = [{} for _ in streams]
         found, asked = (offers, none) if self.lookup else (none, offers)
@@ -275,6 +280,7 @@ class Auto:
         drafting = [name for name, n in zip(names, decision.lengths, strict=True) if n]
         self.num_asked = (len(streams) if looked else 0) if self.lookup else len(drafting)
         self.num_late = sum(self._unread[name] for name in drafting)
+        self._idle = not drafting
         self._unread |= dict.fromkeys(drafting, 0)
         return decision.lengths
 
@@ -301,6 +307,8 @@ class Auto:
     def took(self, asked: int, k: int, context: float, seconds: float) -> None:
         """Lookups are priced as they run."""
         self.controller.prices.learn_draft(self.method, asked, k, context, seconds)
+        if self._idle:
+            self.controller.learn_asking(seconds)
 
     def _judge(self, stream: Stream) -> None:
         name, waiting = stream.text.name, []

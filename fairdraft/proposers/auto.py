@@ -211,6 +211,13 @@ class AutoProposer(Proposer):
         noise: DraftNoise,
     ) -> list[Draft]:
         """Look up, decide, and let the drafters that were chosen draft."""
+        start = perf_counter()
+        names = [request.request_id for request in requests]
+        drafts = [EMPTY_DRAFT] * len(requests)
+        self._in_favour = set()
+        if self.controller.rests(names):
+            self.decisions["off", 0] += len(requests)
+            return drafts
         for request in requests:
             self._settle(request)
         arguments = list(zip(requests, budgets, slots, strict=True))
@@ -218,19 +225,19 @@ class AutoProposer(Proposer):
         looked = self.controller.wants_lookup(len(requests), self._context)
         found = self._look_up(arguments, noise) if looked else [{} for _ in requests]
         decision = self._decide(arguments, found, looked)
-        drafts = [EMPTY_DRAFT] * len(requests)
         for i, (method, length) in enumerate(zip(decision.methods, decision.lengths, strict=True)):
             self.decisions[method or "off", length] += 1
             if method in found[i]:
                 drafts[i] = found[i][method].trimmed(length)
-        self._in_favour = set()
         for name in self.controller.drafters:
             places = [i for i, method in enumerate(decision.methods) if method == name]
             if places:
                 asked = self._ask(name, places, decision, arguments, noise)
                 for i, draft in zip(places, asked, strict=True):
                     drafts[i] = draft
-        self._ran = {r.request_id: len(draft) for r, draft in zip(requests, drafts, strict=True)}
+        self._ran = {name: len(draft) for name, draft in zip(names, drafts, strict=True)}
+        if not any(decision.lengths):
+            self.controller.learn_asking(perf_counter() - start)
         return drafts
 
     def _look_up(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -32,7 +33,8 @@ class _State:
         begun: whether rows of it were seen since it started.
         first_block: the head reads the text from there on; what lies before was never run.
         num_read: positions before this one have KV, from `first_block` on.
-        unread: rows that wait: (next token, position, slot, hidden [n · d]).
+        unread: rows that wait, as (rows, first, last) of each step.
+        num_unread: how many they are.
     """
 
     request: Request
@@ -40,7 +42,29 @@ class _State:
     begun: bool = False
     first_block: int = 0
     num_read: int = 0
-    unread: list[tuple[int, int, int, Tensor]] = field(default_factory=list)
+    unread: deque[tuple[Rows, int, int]] = field(default_factory=deque)
+    num_unread: int = 0
+
+
+def _length(unread: tuple[Rows, int, int]) -> int:
+    _, first, last = unread
+    return last - first
+
+
+def _copied(rows: Rows, first: int, last: int) -> tuple[Rows, int, int]:
+    """These rows alone: a view would keep the whole step's hidden states alive."""
+    some = slice(first, last)
+    hidden = {layer: state[some].clone() for layer, state in rows.hidden.items()}
+    own = replace(
+        rows,
+        cu_rows=(0, last - first),
+        token_ids=rows.token_ids[some],
+        next_token_ids=rows.next_token_ids[some],
+        positions=rows.positions[some],
+        slots=rows.slots[some],
+        hidden=hidden,
+    )
+    return own, 0, last - first
 
 
 class RecurrentProposer(HeadProposer):
@@ -100,24 +124,21 @@ class RecurrentProposer(HeadProposer):
         self._begin(rows, states)
         size = self.target.block_size
         most = max(UNREAD_ROWS, 2 * size)
-        self._unwritten.update(slot // size for slot in rows.slots)
+        self._unwritten.update([slot // size for slot in rows.slots])
+        long = len(rows.token_ids) > most * len(states)
         for state, first, last in zip(states, rows.cu_rows, rows.cu_rows[1:], strict=False):
+            if first == last:
+                continue
             first = max(first, last - most)
-            # A copy: a view would keep the whole step's rows alive.
-            layers = self.head.config.layer_ids
-            kept = torch.cat([rows.hidden[layer][first:last] for layer in layers], dim=-1)
-            each = zip(
-                rows.next_token_ids[first:last],
-                rows.positions[first:last],
-                rows.slots[first:last],
-                kept,
-                strict=True,
-            )
-            state.unread = [*state.unread, *each][-most:]
+            state.unread.append(_copied(rows, first, last) if long else (rows, first, last))
+            state.num_unread += last - first
+            while state.num_unread - _length(state.unread[0]) >= most:
+                state.num_unread -= _length(state.unread.popleft())
 
     def num_deferred(self, request_ids: Sequence[str]) -> int:
         """Rows that wait."""
-        return sum(len(self._states[name].unread) for name in request_ids)
+        most = max(UNREAD_ROWS, 2 * self.target.block_size)
+        return sum(min(self._states[name].num_unread, most) for name in request_ids)
 
     def catch_up(self, request_ids: Sequence[str]) -> None:
         """Read what waits."""
@@ -151,18 +172,28 @@ class RecurrentProposer(HeadProposer):
         if not states:
             return
         size = self.target.block_size
+        most = max(UNREAD_ROWS, 2 * size)
         cu_rows = [0]
-        rows: list[tuple[int, int, int, Tensor]] = []
+        next_token_ids, positions, slots = list[int](), list[int](), list[int]()
+        hidden: list[Tensor] = []
         for state in states:
-            begin = state.unread[0][1]
+            begin = state.unread[0][0].positions[state.unread[0][1]]
+            begin += max(state.num_unread - most, 0)
             if begin > state.num_read:  # rows between were dropped: begin with a whole block
                 state.first_block = -(-begin // size)
                 begin = state.first_block * size
-            rows += [row for row in state.unread if row[1] >= begin]
-            state.num_read = begin
-            state.unread = []
-            cu_rows.append(len(rows))
-        next_token_ids, positions, slots, hidden = zip(*rows, strict=True)
+            for rows, first, last in state.unread:
+                first = max(first, first + begin - rows.positions[first])
+                if first >= last:
+                    continue
+                next_token_ids += rows.next_token_ids[first:last]
+                positions += rows.positions[first:last]
+                slots += rows.slots[first:last]
+                layers = [rows.hidden[layer][first:last] for layer in self.head.config.layer_ids]
+                hidden.append(torch.cat(layers, dim=-1))
+            state.num_read, state.num_unread = begin, 0
+            state.unread.clear()
+            cu_rows.append(len(positions))
         device = self.target.device
         batch = FlatBatch(
             torch.tensor(next_token_ids, device=device),
@@ -174,7 +205,7 @@ class RecurrentProposer(HeadProposer):
             size,
             torch.empty(0, dtype=torch.int64, device=device),
         )
-        self._run_text(batch, torch.stack(hidden), states)
+        self._run_text(batch, torch.cat(hidden), states)
 
     def _run_text(self, batch: FlatBatch, seen: Tensor, states: Sequence[_State]) -> None:
         """Run the head over rows of the text and keep what it says behind each text's end."""

@@ -265,3 +265,33 @@ def test_what_paused_lookups_did_not_bring_is_not_held_against_them() -> None:
     before = controller._brought
     controller.decide(["a"], [{}], [{}], CONTEXT, looked=False)
     assert controller._brought == before
+
+
+def test_it_rests_while_nothing_pays_and_wakes_for_others() -> None:
+    """To find out that nothing pays takes 2% of a step: at most one decision in six is made."""
+    controller = Controller(prices(), ("suffix",), ("head",), K)
+    for _ in range(40):
+        controller.record("head", "a", None, K, 0)
+
+    def decisions(names: list[str], count: int, found: Offer | None = None) -> int:
+        made = 0
+        for _ in range(count):
+            if controller.rests(names):
+                continue
+            made += 1
+            looked = controller.wants_lookup(len(names), CONTEXT)
+            offers = [{"suffix": found} if found and looked else {} for _ in names]
+            decision = controller.decide(names, offers, [{} for _ in names], CONTEXT, looked=looked)
+            if not any(decision.lengths):
+                controller.learn_asking(0.02 * PLAIN)
+            elif found:
+                controller.record("suffix", names[0], None, K, K)
+        return made
+
+    decisions(["a"], 300)
+    resting = decisions(["a"], 70)
+    assert 9 <= resting <= 11
+    assert decisions(["a", "b"], 1) == 1
+    decisions(["a", "b"], 20)
+    decisions(["a", "b"], 100, Offer(K))
+    assert decisions(["a", "b"], 100, Offer(K)) == 100

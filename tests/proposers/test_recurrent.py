@@ -82,9 +82,9 @@ class Sleepy(Eagle3Proposer):
             self.defer(rows)
         else:
             super().observe(rows)
-        kept = [state.unread for state in self._states.values()]
-        self.most_kept = max([self.most_kept, *map(len, kept)])
-        assert self.num_deferred(list(self._states)) == sum(map(len, kept))
+        for name, state in self._states.items():
+            assert state.num_unread == sum(last - first for _, first, last in state.unread)
+            self.most_kept = max(self.most_kept, self.num_deferred([name]))
 
     def propose(self, requests: Sequence[Request], *others: Any) -> list[Draft]:
         if self.asleep:
@@ -200,8 +200,9 @@ def test_a_long_prompt_is_not_kept_whole(
         def observe(self, rows: Rows) -> None:
             self.defer(rows)
             for state in self._states.values():
-                held = {row[3].untyped_storage().data_ptr(): row[3] for row in state.unread}
-                sizes = [row.untyped_storage().nbytes() for row in held.values()]
+                states = [hidden for rows, _, _ in state.unread for hidden in rows.hidden.values()]
+                held = {each.untyped_storage().data_ptr(): each for each in states}
+                sizes = [each.untyped_storage().nbytes() for each in held.values()]
                 rows_held = sum(sizes) // (3 * 64 * 4)
                 Away.most = max(Away.most, rows_held)
 
@@ -262,7 +263,9 @@ def test_a_block_marked_written_too_early_is_caught(
         def _catch_up(self, states: Any) -> None:
             for state in states:
                 if state.unread:
-                    state.num_read = max(state.num_read, state.unread[0][1])
+                    rows, first, _ = state.unread[0]
+                    begin = rows.positions[first] + max(state.num_unread - 2 * SIZE, 0)
+                    state.num_read = max(state.num_read, begin)
             super()._catch_up(states)
 
     proposer = sleepy(Late)
