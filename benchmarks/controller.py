@@ -3,7 +3,8 @@
 Methods × draft lengths × streams × workloads on the demo model in bfloat16. All settings answer
 the prompts of a cell, each in an engine of its own, eight steps at a time in turns, for the machine
 is slow at some times and quick at others. As many prompts run as there are streams, and more wait;
-an engine's clock stops when fewer are left. No prompt is seen twice by an engine but in "switches".
+an engine's clock stops when fewer are left, and while prompts are read. No prompt is seen twice by
+an engine but in "switches".
 Workloads: humaneval, gsm8k, mt_bench (greedy); "copies" edits code it was given; "never repeats" is
 sampled at temperature 1.5, the same tokens everywhere; "switches" takes turns between the two in
 one run. Before each cell that is predicted the machine is profiled anew, on no prompt of the grid.
@@ -116,6 +117,8 @@ def jobs(llm: LLM, workload: str, streams: int) -> list[Job]:
 class Answering:
     """A cell's prompts under way in one engine; writes until fewer are left than run at once.
 
+    Steps that read a prompt do not count: every setting pays the same for them.
+
     Args:
         llm: whose engine.
         made: at least `streams` jobs.
@@ -127,7 +130,7 @@ class Answering:
         self.engine.scheduler.max_num_seqs = streams
         self.requests = [self.engine.add_request(list(job.prompt), job.params) for job in made]
         self.before = asdict(self.engine.times)
-        self.turns: list[tuple[float, int]] = []  # seconds and tokens of each
+        self.turns: list[tuple[float, int]] = []  # seconds and tokens of each turn
 
     @property
     def left(self) -> int:
@@ -136,11 +139,18 @@ class Answering:
 
     def go_on(self, steps: int) -> bool:
         """A few steps more; whether there is more to do."""
-        start, tokens = perf_counter(), 0
+        seconds, tokens = 0.0, 0
         while steps and self.left >= self.streams:
-            tokens += sum(len(output.token_ids) for output in self.engine.step())
+            start = perf_counter()
+            outputs = self.engine.step()
+            taken = perf_counter() - start
             steps -= 1
-        self.turns.append((perf_counter() - start, tokens))
+            begun = any(len(o.token_ids) == o.request.num_output_tokens for o in outputs)
+            running = self.engine.scheduler.running
+            if not begun and all(request.num_output_tokens for request in running):
+                seconds += taken
+                tokens += sum(len(output.token_ids) for output in outputs)
+        self.turns.append((seconds, tokens))
         return self.left >= self.streams
 
     def result(self) -> dict[str, Any]:

@@ -111,8 +111,26 @@ def predict(
         return None
     profile = Profile.load(KEPT / f"profile-{workload}-{streams}.json")
     written = texts(traces, method, workload, streams, 0)
-    rates = {k: replay(written, Static(k), profile, method, streams).rate for k in (0, *KS)}
-    return {f"k={k}": rates[k] / rates[0] for k in KS}
+    done = {k: replay(written, Static(k), profile, method, streams) for k in (0, *KS)}
+    return {f"k={k}": done[k].decoding_rate / done[0].decoding_rate for k in KS}
+
+
+def interval(one: dict[str, Any], other: dict[str, Any], draws: int = 2000) -> list[float]:
+    """Tokens a second of one run over another's, and 95% of what other turns would have made it.
+
+    What was written is the same each time; what the turns took is not.
+    """
+    rng = np.random.default_rng(0)
+
+    def rates(run: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        seconds = np.array([taken for taken, _ in run["turns"]])
+        picks = rng.integers(0, len(seconds), (draws, len(seconds)))
+        found: np.ndarray[Any, np.dtype[np.float64]] = run["num_tokens"] / seconds[picks].sum(1)
+        return found
+
+    value = one["num_tokens"] / one["seconds"] * other["seconds"] / other["num_tokens"]
+    low, high = np.quantile(rates(one) / rates(other), [0.025, 0.975])
+    return [value, float(low), float(high)]
 
 
 def live(traces: dict[str, Any]) -> list[dict[str, Any]]:
@@ -125,6 +143,9 @@ def live(traces: dict[str, Any]) -> list[dict[str, Any]]:
         found = json.loads(path.read_text())
         rates = {name: each["num_tokens"] / each["seconds"] for name, each in found.items()}
         for method in METHODS:
+            statics = ["off", *(f"{method} k={k}" for k in KS)]
+            best = max(statics, key=lambda name: rates[name])
+            steered = found[f"{method} auto"]
             row = {
                 "method": method,
                 "streams": streams,
@@ -135,6 +156,9 @@ def live(traces: dict[str, Any]) -> list[dict[str, Any]]:
                     "auto": rates[f"{method} auto"],
                     "default": rates["auto"],
                 },
+                "over_off": interval(steered, found["off"]),
+                "over_best": interval(steered, found[best]),
+                "default_over_off": interval(found["auto"], found["off"]),
                 "predicted": predict(traces, method, workload, streams),
                 "samples": {
                     name: {
@@ -192,11 +216,21 @@ def verdicts(rows: Sequence[dict[str, Any]], statics: Sequence[str]) -> dict[str
             ),
             "cells under 0.99 of off": sum(r["auto"] < 0.99 * r["k=0"] for r in own),
             "cells": len(own),
+            **surely([row for row in rows if row["method"] == method]),
             "mix over": against,
             "regret": 1
             - sum(1 / max(r[s] for s in statics) for r in own) / sum(1 / r["auto"] for r in own),
         }
     return found
+
+
+def surely(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Measured cells whose whole interval lies under what is asked."""
+    return {
+        f"cells surely under {limit} of {what}": sum(row[f"over_{what}"][2] < limit for row in rows)
+        for what, limit in (("off", 0.99), ("best", 0.98))
+        if "over_off" in rows[0]
+    }
 
 
 def draw(cells: Sequence[dict[str, Any]]) -> None:

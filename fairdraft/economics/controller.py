@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from fairdraft.economics.filling import fill
 from fairdraft.economics.prices import Prices
-from fairdraft.economics.records import Records
+from fairdraft.economics.records import DRAFTER_RATES, Records
 
 FloatArray = NDArray[np.float64]
 
@@ -86,7 +86,8 @@ class Controller:
         self.lookups = tuple(lookups)
         self.drafters = tuple(drafters)
         self.k = k
-        self.records = {method: Records(k) for method in (*lookups, *drafters)}
+        self.records = {method: Records(k) for method in lookups}
+        self.records |= {method: Records(k, DRAFTER_RATES) for method in drafters}
         self._account = 0.0  # seconds that may be spent on exploring
         self._turn = 0  # of the drafter that explores next
         self._passed = 0  # steps since the last decision

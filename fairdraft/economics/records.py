@@ -25,7 +25,8 @@ Counts = tuple[float, float, float]  # tokens tested, that stood, that were expe
 
 NOTHING: Counts = (0.0, 0.0, 0.0)
 
-PRIOR_RATES = (0.6, 0.85)  # of a draft's first token, and of each behind one that stood
+PRIOR_RATES = (0.6, 0.85)  # of a lookup's first token, and of each behind one that stood
+DRAFTER_RATES = (0.5, 0.7)  # likewise of a drafter's, which copies no phrases
 PRIOR_TOKENS = 3.0  # so many tokens' worth of evidence is that, and a kind's likeness to the rest
 OWN_TOKENS = 40.0  # N
 MEMORY = 0.99  # a draft counts this much less with each one after it: traffic changes
@@ -41,11 +42,12 @@ class Records:
 
     Args:
         k: longest draft.
+        prior: rates before anything was seen, of a draft's first token and of each behind it.
     """
 
-    def __init__(self, k: int) -> None:
+    def __init__(self, k: int, prior: tuple[float, float] = PRIOR_RATES) -> None:
         self.k = k
-        self._prior = np.array([PRIOR_RATES[0], *[PRIOR_RATES[1]] * (k - 1)])
+        self._prior = np.array([prior[0], *[prior[1]] * (k - 1)])
         # [2, k] each: drafts that tested the token, and those in which it stood; older ones faded.
         self._kinds: defaultdict[Hashable, FloatArray] = defaultdict(lambda: np.zeros((2, k)))
         self._all: FloatArray = np.zeros((2, k))

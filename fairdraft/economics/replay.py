@@ -334,6 +334,7 @@ class Replayed:
         drafting: per step, whether anything was drafted.
         kinds: per step, the traffic's kind, of most streams.
         step_seconds, step_tokens: per step.
+        reading: per step, whether a text began in it.
     """
 
     seconds: float = 0.0
@@ -343,11 +344,20 @@ class Replayed:
     kinds: list[str] = field(default_factory=list)
     step_seconds: list[float] = field(default_factory=list)
     step_tokens: list[int] = field(default_factory=list)
+    reading: list[bool] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
         """Tokens a second."""
         return self.tokens / self.seconds
+
+    @property
+    def decoding_rate(self) -> float:
+        """Tokens a second of the steps that read no prompt."""
+        counts = ~np.array(self.reading)
+        return float(
+            np.sum(self.step_tokens, where=counts) / np.sum(self.step_seconds, where=counts)
+        )
 
     @property
     def switches(self) -> int:
@@ -424,6 +434,7 @@ def replay(
         done.kinds.append(max(kinds, key=kinds.count))
         done.step_seconds.append(seconds)
         done.step_tokens.append(gained)
+        done.reading.append(bool(fresh))
         for stream in running:
             if stream.place >= len(stream.text):
                 policy.end(stream)
