@@ -91,7 +91,7 @@ class Controller:
         self._account = 0.0  # seconds that may be spent on exploring
         self._turn = 0  # of the drafter that explores next
         self._passed = 0  # steps since the last decision
-        self._rest = 1  # decide again after so many
+        self._rest = 1  # steps from the last decision to the next
         self._asking = 0.0  # seconds that it takes to find that nothing pays, as measured
         self._resting: list[str] = []  # those who then decoded
         self._since_lookup = 0
@@ -189,10 +189,13 @@ class Controller:
             elif methods[i] in self.drafters:
                 self._tested[request_ids[i]] = self._decisions
         gain = best_rate / base - 1
-        self._passed, self._rest = 0, 1
+        self._passed = 0
         share = self._asking / float(plain[0])
-        if not best.any() and (not self.lookups or self._brought < WORTH * share):
-            self._rest = min(math.ceil(share / IDLE_COST), LONGEST_REST)
+        if best.any() or (self.lookups and self._brought >= WORTH * share):
+            self._rest = 1
+        else:  # longer each time
+            most = min(math.ceil(share / IDLE_COST), LONGEST_REST)
+            self._rest = max(min(2 * self._rest, most), 1)
             self._resting = list(request_ids)
         return Decision(methods, [int(length) for length in best], gain)
 
