@@ -32,7 +32,7 @@ EXPLORERS = 8  # requests at most that try together, one token each
 HORIZON = 64  # steps over which reading up on the text pays off
 IDLE_COST = 0.003  # of a step that lookups may cost where they find nothing of use; deciding, too
 LONGEST_REST = 16  # steps
-WORTH = 1.5  # times their cost that lookups must bring to be made every step
+WORTH = 0.5  # of their cost that lookups must bring to be made every step: gains come in bursts
 RECENT = 0.95  # memory of what they brought
 
 
