@@ -32,7 +32,7 @@ from fairdraft import LLM, SamplingParams
 from fairdraft.cli.datasets import load_prompts
 from fairdraft.cli.measurement import record
 from fairdraft.config import SpeculativeConfig
-from fairdraft.economics.replay import read_trace
+from fairdraft.economics.traced import read_trace
 from fairdraft.models import ModelRunner, load_checkpoint
 from fairdraft.profiling import ProfileGrid, profile_model
 from fairdraft.proposers import build_proposer

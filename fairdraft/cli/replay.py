@@ -13,8 +13,9 @@ from fairdraft.cli.options import words
 from fairdraft.errors import ConfigError, ReadingError
 
 if TYPE_CHECKING:
+    from fairdraft.economics.policies import Policy
     from fairdraft.economics.profile import Profile
-    from fairdraft.economics.replay import Policy, Text
+    from fairdraft.economics.traced import Text
 
 ORACLE, AUTO = "oracle", "auto"
 
@@ -42,8 +43,8 @@ def replay(
     than the trace did. The oracle knows what will stand, and does what is best step by step.
     """
     from fairdraft.economics.profile import Profile
-    from fairdraft.economics.replay import read_trace
     from fairdraft.economics.replay import replay as write_again
+    from fairdraft.economics.traced import read_trace
 
     lookup = _is_lookup(method)
     texts: list[Text] = []
@@ -106,8 +107,8 @@ def _policy(name: str, method: str, lookup: bool, profile: Profile, traced: int)
     Raises:
         ConfigError: no such policy, or one that drafts further than the trace.
     """
+    from fairdraft.economics.policies import Auto, Oracle, Static
     from fairdraft.economics.prices import Prices
-    from fairdraft.economics.replay import Auto, Oracle, Static
 
     if name in (AUTO, ORACLE):
         prices = Prices(profile.step, {} if lookup else {method: profile.drafter(method)}, traced)

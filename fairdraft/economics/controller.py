@@ -1,12 +1,12 @@
 """How long each request's next draft should be, and who makes it: the batch's best tokens a second.
 
 Every token that a request may draft has a chance to stand, its survival, and adds a row to the
-step. Merged over all requests, best first, they are added while the step's rate rises:
+step. Merged over all requests, best first, so many are taken as make the step worth most:
 
-    rate(t) = (B + Σ of the t highest survivals) / (step(B, t) + drafting)
+    worth(t) = B + Σ of the t highest survivals − r · (step(B, t) + drafting)
 
-The scan over t finds what Dinkelbach's iteration would (Dinkelbach 1967), staircases included; no
-threshold is tuned. t = 0 is a plain step.
+r is the rate that steps achieve of late: a token is added while ΔE/ΔT exceeds it. The whole scan
+over t sees beyond staircases; no threshold is tuned. t = 0 is a plain step.
 
 Lookups are asked first, for they cost next to nothing and never draw: to look at what they found is
 lossless. A drafter is asked only after it is decided how far.
@@ -15,13 +15,13 @@ lossless. A drafter is asked only after it is decided how far.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairdraft.economics.filling import fill
+from fairdraft.economics.filling import Pace, fill
 from fairdraft.economics.prices import Prices
 from fairdraft.economics.records import DRAFTER_RATES, Records
 
@@ -32,8 +32,7 @@ EXPLORERS = 8  # requests at most that try together, one token each
 HORIZON = 64  # steps over which reading up on the text pays off
 IDLE_COST = 0.003  # of a step that lookups may cost where they find nothing of use; deciding, too
 LONGEST_REST = 16  # steps
-WORTH = 0.5  # of their cost that lookups must bring to be made every step: gains come in bursts
-RECENT = 0.95  # memory of what they brought
+CREDIT = 0.15  # plain steps that lookups may lose in a row before they pause: gains come in bursts
 
 
 def heat_of(temperature: float) -> int:
@@ -51,7 +50,7 @@ class Offer:
     """
 
     length: int
-    kind: object = None
+    kind: Hashable = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,7 @@ class Controller:
         self.k = k
         self.records = {method: Records(k) for method in lookups}
         self.records |= {method: Records(k, DRAFTER_RATES) for method in drafters}
+        self._pace = Pace()
         self._account = 0.0  # seconds that may be spent on exploring
         self._turn = 0  # of the drafter that explores next
         self._passed = 0  # steps since the last decision
@@ -95,12 +95,12 @@ class Controller:
         self._asking = 0.0  # seconds that it takes to find that nothing pays, as measured
         self._resting: list[str] = []  # those who then decoded
         self._since_lookup = 0
-        self._waited = 1  # steps from one lookup to the next, the last time
-        self._brought = 1.0  # gain of lookups, of late; the first ones are made
+        self._lookups_cost = 0.0  # plain steps, of one step's lookups
+        self._credit = CREDIT  # plain steps, what lookups brought of late less what they cost
         self._tested: dict[str, int] = {}  # request → decision in which a drafter was last tried
         self._decisions = 0
         none = np.zeros((1, k))
-        fill(none, none, np.ones(k + 1), np.zeros((2, k + 1)), 0.0, k)  # compiles, once
+        fill(none, none, np.ones(k + 1), np.zeros((2, k + 1)), 0.0, k, 1.0)  # compiles
 
     def rests(self, request_ids: Sequence[str]) -> bool:
         """Whether nothing is to be drafted in this step either, without asking anybody.
@@ -124,12 +124,12 @@ class Controller:
         if not self.lookups:
             return False
         cost = requests * sum(self.prices.lookup(method) for method in self.lookups)
-        share = cost / float(self.prices.steps(requests, context)[0])
-        wait = 1 if self._brought > WORTH * share else math.ceil(share / IDLE_COST)
+        self._lookups_cost = cost / float(self.prices.steps(requests, context)[0])
         self._since_lookup += max(self._passed, 1)
+        wait = 1 if self._credit else math.ceil(self._lookups_cost / IDLE_COST)
         if self._since_lookup < wait:
             return False
-        self._waited, self._since_lookup = self._since_lookup, 0
+        self._since_lookup = 0
         return True
 
     def decide(
@@ -159,22 +159,22 @@ class Controller:
         gains, chosen = self._lookup_gains(request_ids, found)
         nobody = np.zeros_like(gains)
         free = np.zeros((count + 1, self.k + 1))
-        best_rate, best, _ = fill(gains, nobody, plain, free, 0.0, 0)
-        methods: list[str | None] = list(chosen)
         base = count / float(plain[0])
-        if looked and self.lookups:
-            memory = RECENT**self._waited  # of steps, those without a lookup included
-            self._brought = memory * self._brought + (1 - memory) * (best_rate / base - 1)
+        pace = base * self._pace.speedup
+        tokens, seconds, best, _ = fill(gains, nobody, plain, free, 0.0, 0, pace)
+        methods: list[str | None] = list(chosen)
+        brought = tokens / seconds / base - 1
         for drafter in self.drafters:
             own = self._gains(drafter, request_ids, asked)
             costs = self.prices.drafts(drafter, count, context)
             late = waits.get(drafter, 0.0) / HORIZON
-            rate, lengths, takes = fill(gains, own, plain, costs, late, self.k)
-            if rate > best_rate:
-                best_rate, best = rate, lengths
+            plan = fill(gains, own, plain, costs, late, self.k, pace)
+            if plan[0] - pace * plan[1] > tokens - pace * seconds:
+                tokens, seconds, best, takes = plan
                 methods = [
                     drafter if taken else name for taken, name in zip(takes, chosen, strict=True)
                 ]
+        self._pace.add(tokens / count, seconds / float(plain[0]), self._passed)
         self._explore(request_ids, asked, plain, context, waits, methods, best)
         for drafter in self.drafters:
             others = [
@@ -188,10 +188,13 @@ class Controller:
                 methods[i] = None
             elif methods[i] in self.drafters:
                 self._tested[request_ids[i]] = self._decisions
-        gain = best_rate / base - 1
+        gain = tokens / seconds / base - 1
         self._passed = 0
         share = self._asking / float(plain[0])
-        if best.any() or (self.lookups and self._brought >= WORTH * share):
+        if looked and self.lookups:
+            cost = self._lookups_cost if best.any() else max(share, self._lookups_cost)
+            self._credit = min(max(self._credit + brought - cost, 0.0), CREDIT)
+        if best.any() or (self.lookups and self._credit):
             self._rest = 1
         else:  # longer each time
             most = min(math.ceil(share / IDLE_COST), LONGEST_REST)
@@ -199,7 +202,9 @@ class Controller:
             self._resting = list(request_ids)
         return Decision(methods, [int(length) for length in best], gain)
 
-    def record(self, method: str, request_id: str, kind: object, drafted: int, stood: int) -> None:
+    def record(
+        self, method: str, request_id: str, kind: Hashable, drafted: int, stood: int
+    ) -> None:
         """Note what became of a draft; see `Records.record`."""
         self.records[method].record(request_id, kind, min(drafted, self.k), min(stood, self.k))
 

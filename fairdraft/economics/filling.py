@@ -1,4 +1,4 @@
-"""The scan behind the controller: draft tokens added while the batch's rate rises."""
+"""The scan behind the controller: draft tokens added while they pay at the rate achieved."""
 
 from __future__ import annotations
 
@@ -8,7 +8,32 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-_TIE = 1e-9  # relative; of equal rates the shorter drafts are taken
+PACE_MEMORY = 0.95  # of what steps came to
+_TIE = 1e-9  # tokens; of equal plans the one with shorter drafts is taken
+
+
+class Pace:
+    """What steps come to of late, in plain steps: the rate that a step's time is worth.
+
+    Attributes:
+        speedup: tokens a second over those of plain steps, 1 at least; any number of requests.
+    """
+
+    def __init__(self) -> None:
+        self.speedup = self._tokens = self._seconds = 1.0
+
+    def add(self, tokens: float, seconds: float, steps: int = 1) -> None:
+        """Note a step.
+
+        Args:
+            tokens: over those of a plain step.
+            seconds: likewise.
+            steps: since the last one noted, this one included.
+        """
+        memory = PACE_MEMORY**steps
+        self._tokens += (1 - memory) * (tokens - self._tokens)
+        self._seconds += (1 - memory) * (seconds - self._seconds)
+        self.speedup = max(self._tokens / self._seconds, 1.0)
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
@@ -19,8 +44,13 @@ def fill(
     costs: FloatArray,
     behind: float,
     longest: int,
-) -> tuple[float, NDArray[np.int64], NDArray[np.bool_]]:
-    """The lengths of the highest rate, (B + Σ survivals) / (step + drafting).
+    rate: float,
+) -> tuple[float, float, NDArray[np.int64], NDArray[np.bool_]]:
+    """The lengths of the highest worth, B + Σ survivals − rate · (step + drafting).
+
+    With the rate that is achieved in the long run, this is what makes that rate highest (renewal
+    reward: Ross 1983, III.3; Dinkelbach 1967). A step's own rate would cut drafts short in good
+    steps and stretch them in bad ones.
 
     For every length that a drafter may draft at most, requests to which it promises more than what
     lookups found are its own. Then tokens are added one by one, the likeliest of any request next.
@@ -32,12 +62,13 @@ def fill(
         costs: [B + 1, k + 1] seconds of the drafter for so many requests, so many tokens at most.
         behind: seconds that it needs before it drafts.
         longest: tokens that it may be asked for; 0 leaves it out.
+        rate: tokens that a second is worth.
 
     Returns:
-        Tokens a second, [B] draft lengths, and [B] whose draft the drafter makes.
+        Expected tokens and seconds, [B] draft lengths, and [B] whose draft the drafter makes.
     """
     count, k = gains.shape
-    best_rate = 0.0
+    best_worth, best_tokens, best_seconds = -np.inf, 0.0, 0.0
     best_lengths = np.zeros(count, np.int64)
     best_takes = np.zeros(count, np.bool_)
     for cap in range(longest + 1):
@@ -50,8 +81,9 @@ def fill(
         tokens, deepest, asked = float(count), 0, 0
         for extra in range(plain.size):
             seconds = plain[extra] + costs[asked, deepest] + (behind if asked else 0.0)
-            if tokens / seconds > best_rate * (1 + _TIE):
-                best_rate = tokens / seconds
+            if tokens - rate * seconds > best_worth + _TIE:
+                best_worth = tokens - rate * seconds
+                best_tokens, best_seconds = tokens, seconds
                 best_lengths[:] = lengths
                 best_takes[:] = takes
             most, row = 0.0, -1
@@ -72,4 +104,4 @@ def fill(
             tokens += most
     for i in range(count):
         best_takes[i] = best_takes[i] and best_lengths[i] > 0
-    return best_rate, best_lengths, best_takes
+    return best_tokens, best_seconds, best_lengths, best_takes

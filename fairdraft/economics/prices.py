@@ -15,44 +15,28 @@ CONTEXT_BUCKET = 128  # tokens; costs are looked up once for each
 PRIOR_STEPS = 16.0  # so many steps' worth of belief in the profile
 MEMORY = 0.98  # of a correction: machines get busy, and idle again
 CATCH_UP = 1 / 64  # of its first token's time, a drafter reads a row that it has not seen
+UNREAD_ROWS = 64  # that a drafter keeps of a text while nobody asks for its drafts
 ODD = 2.0  # a step so many times longer or shorter than expected counts as just that
 
 
 class _Correction:
-    """Measured / expected, drawn towards 1; older measurements fade, odd ones count as bounded."""
+    """Measured / expected, drawn towards 1; older measurements fade, odd ones count as bounded.
 
-    def __init__(self) -> None:
-        self.weight = PRIOR_STEPS
-        self.factor = 1.0
-
-    def add(self, ratio: float) -> None:
-        """Note one ratio."""
-        self.weight = PRIOR_STEPS + MEMORY * (self.weight - PRIOR_STEPS) + 1
-        self.factor += (_bounded(ratio, self.factor) - self.factor) / self.weight
-
-
-class _Bands:
-    """A correction for each number of draft tokens a request, 0 to k, likewise.
-
-    What was not seen of late drifts back to what was expected.
+    One for each of some bands; those not seen of late drift back to what was expected.
     """
 
-    def __init__(self, k: int) -> None:
-        self.weights = np.full(k + 1, PRIOR_STEPS)
-        self.factors = np.ones(k + 1)
+    def __init__(self, bands: int = 1) -> None:
+        self.weights = np.full(bands, PRIOR_STEPS)
+        self.factors = np.ones(bands)
 
-    def add(self, band: int, ratio: float) -> None:
+    def add(self, ratio: float, band: int = 0) -> None:
         """Note one ratio."""
         before = float(self.factors[band])
         weight = PRIOR_STEPS + MEMORY * (float(self.weights[band]) - PRIOR_STEPS) + 1
         self.factors += (1 - self.factors) * (1 - MEMORY)
-        self.factors[band] = before + (_bounded(ratio, before) - before) / weight
+        bounded = min(max(ratio, before / ODD), before * ODD)
+        self.factors[band] = before + (bounded - before) / weight
         self.weights[band] = weight
-
-
-def _bounded(ratio: float, factor: float) -> float:
-    """What is odd counts as just that."""
-    return min(max(ratio, factor / ODD), factor * ODD)
 
 
 def reading(drafter: CostSurface, rows: int, context: float) -> float:
@@ -83,7 +67,8 @@ class Prices:
         self.k = k
         self._steps: dict[tuple[int, int], FloatArray] = {}
         self._drafts: dict[tuple[str, int, int], FloatArray] = {}
-        self._bands: defaultdict[int, _Bands] = defaultdict(lambda: _Bands(k))  # by requests
+        # By requests, for each number of draft tokens a request, 0 to k.
+        self._bands: defaultdict[int, _Correction] = defaultdict(lambda: _Correction(k + 1))
         self._draft_corrections: defaultdict[str, _Correction] = defaultdict(_Correction)
         self._reading: defaultdict[str, _Correction] = defaultdict(_Correction)
         self._lookups: dict[str, float] = {}
@@ -122,13 +107,16 @@ class Prices:
                     for k in range(1, self.k + 1):
                         found[b, k] = surface.seconds(b, k, middle, extrapolate=True)
             self._drafts[place] = found
-        return self._drafts[place] * self._draft_corrections[method].factor
+        corrected: FloatArray = self._drafts[place] * self._draft_corrections[method].factors
+        return corrected
 
     def catch_up(self, method: str, rows: int, context: float) -> float:
         """Seconds in which a drafter reads so many rows of the text at once; 0 for none."""
         if not rows or method not in self.drafters:
             return 0.0
-        return reading(self.drafters[method], rows, context) * self._reading[method].factor
+        return float(
+            reading(self.drafters[method], rows, context) * self._reading[method].factors[0]
+        )
 
     def learn_step(self, requests: int, drafted: int, context: float, seconds: float) -> None:
         """Note what a step took that ran only requests that decode.
@@ -145,7 +133,7 @@ class Prices:
         place = (requests, int(context) // CONTEXT_BUCKET)
         if place in self._steps:
             expected = float(self._steps[place][extra])
-            self._bands[requests].add(extra // requests, seconds / expected)
+            self._bands[requests].add(seconds / expected, extra // requests)
 
     def learn_draft(
         self, method: str, requests: int, k: int, context: float, seconds: float

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from operator import eq
 from time import perf_counter
 from typing import Any
 
@@ -13,6 +15,7 @@ from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.economics.controller import Controller, Decision, Offer, heat_of
 from fairdraft.economics.prices import Prices
 from fairdraft.economics.profile import Profile
+from fairdraft.economics.shadows import Shadow, Shadows
 from fairdraft.economics.surface import CostSurface
 from fairdraft.models import ModelRunner
 from fairdraft.proposers.base import Proposer, Rows
@@ -27,24 +30,6 @@ HEADS = ("eagle3",)  # beside it, if one comes with fairdraft for the target
 
 
 @dataclass
-class _Shadow:
-    """A lookup's draft that the text will judge, however much of it is verified.
-
-    Args:
-        method, kind: whose, and of what kind.
-        begin: place of its first token in the text.
-        token_ids: the draft.
-        stood: tokens of it that the text has confirmed so far.
-    """
-
-    method: str
-    kind: object
-    begin: int
-    token_ids: tuple[int, ...]
-    stood: int = 0
-
-
-@dataclass
 class _Asked:
     """A drafter's draft that waits for its verdict, and the request's counts before it.
 
@@ -55,7 +40,7 @@ class _Asked:
     """
 
     method: str
-    kind: object
+    kind: Hashable
     gave_up: int
     steps: int
     drafted: int
@@ -111,9 +96,7 @@ class AutoProposer(Proposer):
                 "out, or use method 'hybrid'",
             )
         self.decisions: defaultdict[tuple[str, int], int] = defaultdict(int)
-        self._shadows: dict[str, list[_Shadow]] = {}
         self._asked: dict[str, _Asked] = {}
-        self._last: dict[tuple[str, str], bool] = {}  # (request, method) → its last draft stood
         self._ran: dict[str, int] = {}  # draft tokens of the step under way
         self._decoded = False  # the last step ran drafts and newest tokens only
         self._requests: dict[str, Request] = {}
@@ -139,6 +122,7 @@ class AutoProposer(Proposer):
         step = calibrate(target, k) if self.profile is None else self._profiled(target)
         costs = {name: self._drafter_costs(name, step) for name in drafters}
         self.controller = Controller(Prices(step, costs, k), lookups, drafters, k)
+        self._shadows = Shadows(self.controller)
 
     def _profiled(self, target: Any) -> CostSurface:
         """The profile's steps, if it is of this machine and this model."""
@@ -190,17 +174,12 @@ class AutoProposer(Proposer):
 
     def finish(self, request_id: str) -> None:
         """Learn what is left to learn, and forget the request."""
-        request = self._requests.pop(request_id, None)
-        if request is not None:
+        if request := self._requests.pop(request_id, None):
             self._settle(request)
-            for shadow in self._shadows[request_id]:  # right as far as the text goes
-                if shadow.stood:
-                    self._record(shadow, request_id, shadow.stood)
-        for kept in (self._shadows, self._asked):
-            kept.pop(request_id, None)
-        for name, proposer in self.proposers.items():
+            self._shadows.finish(request_id, request.num_tokens)
+        self._asked.pop(request_id, None)
+        for proposer in self.proposers.values():
             proposer.finish(request_id)
-            self._last.pop((request_id, name), None)
         self.controller.forget(request_id)
 
     def propose(
@@ -261,9 +240,7 @@ class AutoProposer(Proposer):
                 if len(draft):
                     offers[name] = draft
                     kind = self._kind(request, name, len(draft))
-                    self._shadows.setdefault(request.request_id, []).append(
-                        _Shadow(name, kind, request.num_tokens, draft.token_ids)
-                    )
+                    self._shadows.add(request.request_id, _shadow(name, kind, request, draft))
         return found
 
     def _decide(
@@ -341,21 +318,18 @@ class AutoProposer(Proposer):
             )
         return drafts
 
-    def _kind(self, request: Request, method: str, length: int) -> object:
+    def _kind(self, request: Request, method: str, length: int) -> Hashable:
         """What is known of a draft before its tokens are: how hot the request is sampled, how far
         a lookup found, and whether it was right in the end when it found something last."""
         heat = heat_of(request.params.temperature)
         if method in self.controller.drafters:
             return heat
-        return heat, length.bit_length(), self._last.get((request.request_id, method), False)
+        return heat, length.bit_length(), self._shadows.right(request.request_id, method)
 
     def _settle(self, request: Request) -> None:
         """Let the text judge what lookups found, and note the verdict on a drafter's draft."""
         name = request.request_id
-        shadows = self._shadows.pop(name, [])
-        for method in self.controller.lookups:
-            self._last[name, method] = False
-        self._shadows[name] = [shadow for shadow in shadows if not self._judge(shadow, request)]
+        self._shadows.judge(name, request.num_tokens)
         asked = self._asked.pop(name, None)
         if asked is None or request.counters.num_steps == asked.steps:
             return
@@ -364,22 +338,13 @@ class AutoProposer(Proposer):
         if drafted:
             self.controller.record(asked.method, name, asked.kind, drafted, stood)
 
-    def _judge(self, shadow: _Shadow, request: Request) -> bool:
-        """Compare with the text as far as it goes; whether that settled it."""
-        text = request.token_ids
-        drafted = len(shadow.token_ids)
-        while shadow.stood < drafted and shadow.begin + shadow.stood < len(text):
-            place = shadow.begin + shadow.stood
-            if text[place] != shadow.token_ids[shadow.stood]:
-                break
-            shadow.stood += 1
-        left = len(text) - shadow.begin - shadow.stood  # tokens that it did not foresee
-        if left <= (shadow.stood == drafted):  # none, or the bonus token
-            self._last[request.request_id, shadow.method] = True
-        if shadow.stood < drafted and not left:
-            return False
-        self._record(shadow, request.request_id, drafted)
-        return True
 
-    def _record(self, shadow: _Shadow, name: str, drafted: int) -> None:
-        self.controller.record(shadow.method, name, shadow.kind, drafted, shadow.stood)
+def _shadow(method: str, kind: Hashable, request: Request, draft: Draft) -> Shadow:
+    """Of a draft that begins where a request's text ends."""
+    begin, token_ids = request.num_tokens, draft.token_ids
+
+    def stood(place: int) -> int:
+        agree = map(eq, token_ids, request.token_ids[begin:place])
+        return sum(takewhile(bool, agree))
+
+    return Shadow(method, kind, begin, len(token_ids), stood)

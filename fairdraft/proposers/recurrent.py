@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fairdraft.draft import Draft
+from fairdraft.economics.prices import UNREAD_ROWS
 from fairdraft.models import FlatBatch
 from fairdraft.proposers.base import Needs, Rows
 from fairdraft.proposers.drafters import Span, flat_batch
@@ -18,8 +19,6 @@ from fairdraft.proposers.heads import HeadProposer, logits_of
 from fairdraft.proposers.stepwise import Underway
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
-
-UNREAD_ROWS = 64  # kept of a request while nobody asks for its drafts, or two blocks if more
 
 
 @dataclass
@@ -82,6 +81,11 @@ class RecurrentProposer(HeadProposer):
         self._unwritten: set[int] = set()  # blocks whose rows were deferred, not run
         self.needs = Needs(self.head.config.layer_ids, self.most_run, next_token=True)
 
+    @property
+    def _most_unread(self) -> int:
+        """Rows that are kept of a request while nobody asks for its drafts, two blocks at least."""
+        return max(UNREAD_ROWS, 2 * self.target.block_size)
+
     def start(self, request: Request) -> None:
         """A request begins, or begins again with its KV gone."""
         self._states[request.request_id] = _State(request)
@@ -123,7 +127,7 @@ class RecurrentProposer(HeadProposer):
         states = [self._states[name] for name in rows.request_ids]
         self._begin(rows, states)
         size = self.target.block_size
-        most = max(UNREAD_ROWS, 2 * size)
+        most = self._most_unread
         self._unwritten.update([slot // size for slot in rows.slots])
         long = len(rows.token_ids) > most * len(states)
         for state, first, last in zip(states, rows.cu_rows, rows.cu_rows[1:], strict=False):
@@ -137,7 +141,7 @@ class RecurrentProposer(HeadProposer):
 
     def num_deferred(self, request_ids: Sequence[str]) -> int:
         """Rows that wait."""
-        most = max(UNREAD_ROWS, 2 * self.target.block_size)
+        most = self._most_unread
         return sum(min(self._states[name].num_unread, most) for name in request_ids)
 
     def catch_up(self, request_ids: Sequence[str]) -> None:
@@ -171,8 +175,7 @@ class RecurrentProposer(HeadProposer):
         states = [state for state in states if state.unread]
         if not states:
             return
-        size = self.target.block_size
-        most = max(UNREAD_ROWS, 2 * size)
+        size, most = self.target.block_size, self._most_unread
         cu_rows = [0]
         next_token_ids, positions, slots = list[int](), list[int](), list[int]()
         hidden: list[Tensor] = []

@@ -262,13 +262,13 @@ def test_free_lookups_are_always_made() -> None:
 
 def test_what_paused_lookups_did_not_bring_is_not_held_against_them() -> None:
     controller = looking()
-    before = controller._brought
+    before = controller._credit
     controller.decide(["a"], [{}], [{}], CONTEXT, looked=False)
-    assert controller._brought == before
+    assert controller._credit == before
 
 
 def test_it_rests_while_nothing_pays_and_wakes_for_others() -> None:
-    """To find out that nothing pays takes 2% of a step: at most one decision in six is made."""
+    """To find out that nothing pays takes 2% of a step: one decision in seven is made."""
     controller = Controller(prices(), ("suffix",), ("head",), K)
     for _ in range(40):
         controller.record("head", "a", None, K, 0)

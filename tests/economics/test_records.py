@@ -122,14 +122,14 @@ def test_a_draft_cut_short_tests_no_more_than_it_had() -> None:
 
 
 def test_a_turn_of_the_traffic_is_seen_at_once_by_newcomers() -> None:
-    """Ten failures of others say more of the next draft than a hundred that stood before."""
+    """Ten failures of others in a row say more of the next draft than their share of all."""
     records = Records(K)
     feed(records, "before", None, [0.9] * K, 300, seed=10)
     was = first(records, "new")
     for i in range(10):
         records.record(f"{i}", None, K, 0)
-    assert first(records, "new") < was - 0.1
     assert records.rates(None)[0] > 0.8
+    assert first(records, "new") < min(was, records.rates(None)[0]) - 0.03
 
 
 def test_traffic_that_changes_is_followed() -> None:

@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from fairdraft.economics.policies import Auto, Oracle, Static
 from fairdraft.economics.prices import Prices
 from fairdraft.economics.profile import Profile
-from fairdraft.economics.replay import Auto, Oracle, Static, Text, read_trace, replay
+from fairdraft.economics.replay import replay
 from fairdraft.economics.surface import CostSurface, Point
+from fairdraft.economics.traced import Text, read_trace
 from fairdraft.errors import ConfigError, ReadingError
 
 K = 8

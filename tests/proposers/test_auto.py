@@ -201,9 +201,9 @@ def test_records_agree_with_the_verdicts(
 def test_nothing_is_left_of_requests_that_ended(write: Callable[..., str]) -> None:
     proposer = AutoProposer(4, [TOY, "lookup", "suffix"], write())
     run(proposer)
-    assert not proposer._shadows
+    assert not proposer._shadows._waiting
+    assert not proposer._shadows._right
     assert not proposer._asked
-    assert not proposer._last
     assert not any(records._own for records in proposer.controller.records.values())
 
 
