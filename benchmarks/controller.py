@@ -7,7 +7,8 @@ an engine's clock stops when fewer are left, and while prompts are read. No prom
 an engine but in "switches".
 Workloads: humaneval, gsm8k, mt_bench (greedy); "copies" edits code it was given; "never repeats" is
 sampled at temperature 1.5, the same tokens everywhere; "switches" takes turns between the two in
-one run. Before each cell that is predicted the machine is profiled anew, on no prompt of the grid.
+one run. Between the turns of a cell that is predicted the machine is profiled, on no prompt of the
+grid: a round of a profile, a turn of every engine, and so on.
 
 The parts are kept, so that a run can be cut short and go on:
 
@@ -20,6 +21,7 @@ The parts are kept, so that a run can be cut short and go on:
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -34,7 +36,7 @@ from fairdraft.cli.measurement import record
 from fairdraft.config import SpeculativeConfig
 from fairdraft.economics.traced import read_trace
 from fairdraft.models import ModelRunner, load_checkpoint
-from fairdraft.profiling import ProfileGrid, profile_model
+from fairdraft.profiling import WARM_UP, ProfileGrid, Profiler, profile_model
 from fairdraft.proposers import build_proposer
 from fairdraft.request import Request
 from fairdraft.telemetry import SpecCounters, StepTimes
@@ -49,7 +51,7 @@ SOURCES = {"copies": "code_editing", "never repeats": "mt_bench"}
 WORKLOADS = ("humaneval", "gsm8k", "mt_bench", "copies", "never repeats", "switches")
 PREDICTED = ("humaneval", "gsm8k", "mt_bench")
 HOT = 1.5  # temperature of what never repeats
-WARM_UP = (
+WARM_UPS = (
     "Count from one to twenty in words.",
     "The history of the bicycle began in",
     "def mean(values):",
@@ -176,19 +178,11 @@ def settings() -> dict[str, tuple[str, int | None]]:
     return {"off": OFF, **static, **steered, "auto": ("auto", None)}
 
 
-def measure_profile(grid: ProfileGrid) -> dict[str, Any]:
-    """What steps and drafts cost now."""
+def demo() -> tuple[ModelRunner, list[SpeculativeConfig], Any]:
+    """What is profiled: the target, every method, and the tokenizer."""
     checkpoint = load_checkpoint("demo")
     runner = ModelRunner(checkpoint.model, tokenizer=checkpoint.tokenizer, name="demo")
-    return profile_model(
-        runner,
-        grid,
-        [SpeculativeConfig(method, max(KS)) for method in METHODS],
-        checkpoint.tokenizer,
-        "demo",
-        benchmark_environment(),
-        lambda what: print(what, end="\r", flush=True),
-    ).to_json()
+    return runner, [SpeculativeConfig(name, max(KS)) for name in METHODS], checkpoint.tokenizer
 
 
 def trace() -> dict[str, Any]:
@@ -236,6 +230,32 @@ def ask(method: str, written: Request) -> dict[str, Any]:
     return {"context": written.num_prompt_tokens, "found": found, "stood": stood}
 
 
+def measure_cell(engines: dict[str, LLM], workload: str, streams: int) -> dict[str, Any]:
+    """Every engine in turns, and the machine between them."""
+    made = jobs(engines["off"], workload, streams)
+    order = list(engines)
+    first = (5 * WORKLOADS.index(workload) + streams) % len(order)
+    under_way = {
+        name: Answering(engines[name], made, streams) for name in [*order[first:], *order[:first]]
+    }
+    active, rounds = list(under_way.values()), None
+    if workload in PREDICTED:
+        context = sum(len(job.prompt) for job in made) // len(made) + TOKENS // 2
+        runner, methods, tokenizer = demo()
+        grid = ProfileGrid((streams,), contexts=(context,), prefill=())
+        rounds = Profiler(runner, grid, methods, tokenizer)
+        for _ in range(WARM_UP):
+            rounds.round()
+    while active:
+        if rounds is not None:
+            rounds.round()
+        active = [each for each in active if each.go_on(STEPS)]
+    found: dict[str, Any] = {"runs": {name: each.result() for name, each in under_way.items()}}
+    if rounds is not None:
+        found["profile"] = rounds.profile("demo", benchmark_environment()).to_json()
+    return found
+
+
 def measure_live() -> None:
     """Measure the grid, cell by cell."""
     engines = {
@@ -243,33 +263,13 @@ def measure_live() -> None:
         for name, (method, k) in settings().items()
     }
     for llm in engines.values():
-        llm.generate(list(WARM_UP), SamplingParams(temperature=0, max_tokens=24, ignore_eos=True))
-    order = list(engines)
-    for streams in STREAMS:
-        for workload in WORKLOADS:
-
-            def cell(workload: str = workload, streams: int = streams) -> dict[str, Any]:
-                made = jobs(engines["off"], workload, streams)
-                turn = 5 * WORKLOADS.index(workload) + streams
-                under_way = {
-                    name: Answering(engines[name], made, streams)
-                    for name in [*order[turn % len(order) :], *order[: turn % len(order)]]
-                }
-                active = list(under_way.values())
-                while active:
-                    active = [each for each in active if each.go_on(STEPS)]
-                return {name: each.result() for name, each in under_way.items()}
-
-            place = f"{workload.replace(' ', '-')}-{streams}"
-            if workload in PREDICTED:
-                # What is predicted hangs on what this machine is worth in these minutes.
-                grid = ProfileGrid((streams,), contexts=(128, 512), rounds=5)
-                kept(KEPT, f"profile-{place}", partial(measure_profile, grid))
-            found = kept(KEPT, f"live-{place}", cell)
-            rates = {name: found[name]["num_tokens"] / found[name]["seconds"] for name in order}
-            ratios = {name: rate / rates["off"] for name, rate in rates.items()}
-            shown = "  ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
-            print(f"{workload:14} {streams}: {shown}", flush=True)
+        llm.generate(list(WARM_UPS), SamplingParams(temperature=0, max_tokens=24, ignore_eos=True))
+    for streams, workload in itertools.product(STREAMS, WORKLOADS):
+        name = f"live-{workload.replace(' ', '-')}-{streams}"
+        runs = kept(KEPT, name, partial(measure_cell, engines, workload, streams))["runs"]
+        rates = {name: run["num_tokens"] / run["seconds"] for name, run in runs.items()}
+        shown = "  ".join(f"{name} {rates[name] / rates['off']:.2f}" for name in engines)
+        print(f"{workload:14} {streams}: {shown}", flush=True)
 
 
 def main() -> None:
@@ -280,7 +280,10 @@ def main() -> None:
     part = parser.parse_args().part
     KEPT.mkdir(parents=True, exist_ok=True)
     if part == "profile":
-        found = measure_profile(ProfileGrid(contexts=(128, 256, 512), rounds=9))
+        runner, methods, tokenizer = demo()
+        grid = ProfileGrid(contexts=(128, 256, 512))
+        environment = benchmark_environment()
+        found = profile_model(runner, grid, methods, tokenizer, "demo", environment).to_json()
         PROFILE.write_text(json.dumps(found, indent=1) + "\n")
     elif part == "traces":
         kept(KEPT, "traces", trace)

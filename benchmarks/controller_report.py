@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.common import HERE, write_result
-from benchmarks.controller import HOT, KEPT, KS, METHODS, PREDICTED, PROFILE, STREAMS, WORKLOADS
+from benchmarks.controller import HOT, KEPT, KS, METHODS, PROFILE, STREAMS, WORKLOADS
 from fairdraft.economics.estimators import ratio_of_means
 from fairdraft.economics.policies import Auto, Oracle, Policy, Static
 from fairdraft.economics.prices import Prices
@@ -108,12 +108,9 @@ def recovery(done: Replayed) -> list[int]:
 
 
 def predict(
-    traces: dict[str, Any], method: str, workload: str, streams: int
-) -> dict[str, float] | None:
-    """Speedup of each static k, at the prices of the minutes before the cell ran."""
-    if workload not in PREDICTED:
-        return None
-    profile = Profile.load(KEPT / f"profile-{workload}-{streams}.json")
+    profile: Profile, traces: dict[str, Any], method: str, workload: str, streams: int
+) -> dict[str, float]:
+    """Speedup of each static k, at the prices of the minutes in which the cell ran."""
     written = texts(traces, method, workload, streams, 0)
     # Only while prompts are read do fewer decode than were profiled; those steps do not count.
     done = {k: replay(written, Static(k), profile, method, streams, True) for k in (0, *KS)}
@@ -145,7 +142,9 @@ def live(traces: dict[str, Any]) -> list[dict[str, Any]]:
         path = KEPT / f"live-{workload.replace(' ', '-')}-{streams}.json"
         if not path.exists():
             continue
-        found = json.loads(path.read_text())
+        cell = json.loads(path.read_text())
+        found = cell["runs"]
+        profile = Profile.of(cell["profile"]) if "profile" in cell else None
         rates = {name: each["num_tokens"] / each["seconds"] for name, each in found.items()}
         for method in METHODS:
             statics = ["off", *(f"{method} k={k}" for k in KS)]
@@ -164,7 +163,7 @@ def live(traces: dict[str, Any]) -> list[dict[str, Any]]:
                 "over_off": interval(steered, found["off"]),
                 "over_best": interval(steered, found[best]),
                 "default_over_off": interval(found["auto"], found["off"]),
-                "predicted": predict(traces, method, workload, streams),
+                "predicted": profile and predict(profile, traces, method, workload, streams),
                 "samples": {
                     name: {
                         "seconds": each["seconds"],

@@ -30,8 +30,9 @@ FloatArray = NDArray[np.float64]
 EXPLORATION = 0.003  # of the time goes to drafters that do not pay as far as is known
 EXPLORERS = 8  # requests at most that try together, one token each
 HORIZON = 64  # steps over which reading up on the text pays off
-IDLE_COST = 0.003  # of a step that lookups may cost where they find nothing of use; deciding, too
-LONGEST_REST = 16  # steps
+IDLE_COST = 0.003  # of a step that lookups may cost where they find nothing of use
+DECIDING_COST = 0.001  # of a step, to find that nothing pays
+LONGEST_REST = 32  # steps
 CREDIT = 0.15  # plain steps that lookups may lose in a row before they pause: gains come in bursts
 
 
@@ -197,7 +198,7 @@ class Controller:
         if best.any() or (self.lookups and self._credit):
             self._rest = 1
         else:  # longer each time
-            most = min(math.ceil(share / IDLE_COST), LONGEST_REST)
+            most = min(math.ceil(share / DECIDING_COST), LONGEST_REST)
             self._rest = max(min(2 * self._rest, most), 1)
             self._resting = list(request_ids)
         return Decision(methods, [int(length) for length in best], gain)

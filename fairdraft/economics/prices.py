@@ -66,6 +66,7 @@ class Prices:
         self.drafters = drafters
         self.k = k
         self._steps: dict[tuple[int, int], FloatArray] = {}
+        self._corrected: dict[tuple[int, int], FloatArray] = {}  # of _steps, since the last lesson
         self._drafts: dict[tuple[str, int, int], FloatArray] = {}
         # By requests, for each number of draft tokens a request, 0 to k.
         self._bands: defaultdict[int, _Correction] = defaultdict(lambda: _Correction(k + 1))
@@ -83,18 +84,14 @@ class Prices:
         place = (requests, int(context) // CONTEXT_BUCKET)
         if place not in self._steps:
             middle = (place[1] + 0.5) * CONTEXT_BUCKET
-            extra = np.arange(requests * self.k + 1)
-            self._steps[place] = np.array(
-                [
-                    self.step.seconds(requests, 1 + e / requests, middle, extrapolate=True)
-                    for e in extra
-                ]
-            )
-            self._steps[place].setflags(write=False)
-        factors = self._bands[requests].factors.repeat(requests)
-        corrected = self._steps[place] * factors[: requests * self.k + 1]
-        found: FloatArray = np.maximum.accumulate(corrected)
-        return found
+            rows = (1 + np.arange(requests * self.k + 1) / requests).tolist()
+            self._steps[place] = self.step.table([requests], rows, middle)[0]
+        if place not in self._corrected:
+            factors = self._bands[requests].factors.repeat(requests)
+            corrected = self._steps[place] * factors[: requests * self.k + 1]
+            self._corrected[place] = np.maximum.accumulate(corrected)
+            self._corrected[place].setflags(write=False)
+        return self._corrected[place]
 
     def drafts(self, method: str, requests: int, context: float) -> FloatArray:
         """[requests + 1, k + 1]: seconds to draft for so many requests, so many tokens each."""
@@ -102,10 +99,9 @@ class Prices:
         if place not in self._drafts:
             found = np.zeros((requests + 1, self.k + 1))
             if method in self.drafters:
-                surface, middle = self.drafters[method], (place[2] + 0.5) * CONTEXT_BUCKET
-                for b in range(1, requests + 1):
-                    for k in range(1, self.k + 1):
-                        found[b, k] = surface.seconds(b, k, middle, extrapolate=True)
+                middle = (place[2] + 0.5) * CONTEXT_BUCKET
+                sizes = (range(1, requests + 1), range(1, self.k + 1))
+                found[1:, 1:] = self.drafters[method].table(*sizes, middle)
             self._drafts[place] = found
         corrected: FloatArray = self._drafts[place] * self._draft_corrections[method].factors
         return corrected
@@ -134,6 +130,7 @@ class Prices:
         if place in self._steps:
             expected = float(self._steps[place][extra])
             self._bands[requests].add(seconds / expected, extra // requests)
+            self._corrected.clear()
 
     def learn_draft(
         self, method: str, requests: int, k: int, context: float, seconds: float

@@ -22,6 +22,7 @@ from fairdraft.errors import ConfigError
 FloatArray = NDArray[np.float64]
 AXES = ("requests", "rows", "context")
 _PASSES = 20  # over the axes; three make a grid monotone to a microsecond in practice
+_LEAST = 1e-9  # seconds; a straight line may fall below
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,19 @@ class CostSurface:
         for (i, share), (j, part) in corners:
             if share * part:
                 total += share * part * self._along_context(i, j, context)
-        return max(total, 1e-9)
+        return max(total, _LEAST)
+
+    def table(self, requests: Sequence[float], rows: Sequence[float], context: float) -> FloatArray:
+        """[len(requests), len(rows)]: seconds of all these steps, extrapolated where need be."""
+        plane = np.array(
+            [
+                [self._along_context(i, j, context) for j in range(len(self.rows))]
+                for i in range(len(self.requests))
+            ]
+        )
+        found = _weights(self.requests, requests) @ plane @ _weights(self.rows, rows).T
+        least: FloatArray = np.maximum(found, _LEAST)
+        return least
 
     def covers(self, requests: float, rows: float, context: float) -> bool:
         """Whether that lies within what was measured."""
@@ -181,6 +194,18 @@ def _bracket(measured: Sequence[float], value: float) -> list[tuple[int, float]]
     high = min(max(int(np.searchsorted(measured, value)), 1), len(measured) - 1)
     share = (value - measured[high - 1]) / (measured[high] - measured[high - 1])
     return [(high - 1, 1 - share), (high, share)]
+
+
+def _weights(measured: Sequence[float], values: Sequence[float]) -> FloatArray:
+    """[values, measured]: `_bracket` of each value, a row each."""
+    found = np.zeros((len(values), len(measured)))
+    if len(measured) == 1:
+        return found + 1.0
+    places, knots = np.arange(len(values)), np.asarray(measured, np.float64)
+    high = np.searchsorted(knots, values).clip(1, len(measured) - 1)
+    share = (np.asarray(values) - knots[high - 1]) / (knots[high] - knots[high - 1])
+    found[places, high - 1], found[places, high] = 1 - share, share
+    return found
 
 
 def _monotone(grid: FloatArray) -> FloatArray:

@@ -114,20 +114,24 @@ def standing_rows(
     positions: list[int] = []
     slots: list[int] = []
     for i, (entry, verdict) in enumerate(zip(step, verdicts, strict=True)):
-        known = entry.num_new_tokens - len(entry.draft)
-        path = verdict.path if verdict else ()
-        rows = [*range(known), *(known + node for node in path)]
+        known, tokens = entry.num_new_tokens - len(entry.draft), entry.token_ids
+        rows: Sequence[int] = range(known)
+        if entry.draft:
+            rows = [*rows, *(known + node for node in (verdict.path if verdict else ()))]
+            tokens = tuple(tokens[row] for row in rows)
         end = entry.start + len(rows)
         kept.extend(batch.cu_rows[i] + row for row in rows)
         cu_rows.append(len(kept))
-        tokens = [entry.token_ids[row] for row in rows]
         token_ids.extend(tokens)
         next_token_ids.extend(tokens[1:])
         if rows:
             next_token_ids.append(verdict.token if verdict else entry.request.token_ids[end])
         positions.extend(range(entry.start, end))
         slots.extend(kv.slots(entry.request, entry.start, end))
-    hidden = {layer: state[kept] for layer, state in output.hidden.items()}
+    hidden = output.hidden
+    if hidden and len(kept) < batch.cu_rows[-1]:
+        index = torch.tensor(kept, device=batch.slots.device)
+        hidden = {layer: state[index] for layer, state in hidden.items()}
     request_ids = [entry.request.request_id for entry in step]
     return Rows(request_ids, cu_rows, token_ids, next_token_ids, positions, slots, hidden, seconds)
 

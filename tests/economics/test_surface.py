@@ -175,3 +175,21 @@ def test_points_round_trip() -> None:
 def test_broken_points(broken: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="mine holds a broken point"):
         points_of([broken], "mine")
+
+
+def test_a_table_holds_what_was_asked_one_by_one() -> None:
+    """Between settings, on them, beyond them, and where a context is missing."""
+    rng = np.random.default_rng(0)
+    grid = itertools.product((1, 2, 8), (1, 3, 5), (16, 128))
+    points = [
+        Point(b, n, x, (1 + b * n * x * (1 + rng.random()) / 1000,))
+        for b, n, x in grid
+        if (b, x) != (8, 128)
+    ]
+    single = [Point(4, 3, 64, (0.5,))]
+    sizes, rows = (1, 2, 3, 10), (1, 1.5, 3, 5, 9)
+    for surface in (CostSurface(points), CostSurface(single)):
+        for context in (8, 50, 128, 300):
+            found = surface.table(sizes, rows, context)
+            each = [[surface.seconds(b, n, context, extrapolate=True) for n in rows] for b in sizes]
+            np.testing.assert_allclose(found, each)

@@ -20,9 +20,10 @@ from fairdraft.profiling import (
     SHAPES,
     Filler,
     ProfileGrid,
+    Profiler,
     build_shape,
-    measure,
     profile_model,
+    steps,
 )
 from tests.conftest import TINY, tiny_tokenizer
 from tests.models.heads.conftest import write_head
@@ -108,11 +109,10 @@ def test_what_runs_is_what_it_says(shape: str, monkeypatch: pytest.MonkeyPatch) 
         return run(batch, layers)
 
     monkeypatch.setattr(runner, "run", watched)
-    engine = measure._engine(runner, grid, Filler(3), None)
-    found = []
-    for counts, requests, context, steps in measure._rounds(engine, grid, lambda context: None):
-        assert (requests, context) == (2, 16)
-        proposed = [k for k, _ in steps]
+    engine = steps.rejecting_engine(runner, Filler(3), 2, 3, 16)
+    for seed in range(5):
+        found = steps.steps(engine, 2, 16, grid.ks, seed)
+        proposed = [k for k, _ in found]
         assert sorted(proposed) == [0, 0, 1, 3]
         assert proposed[-1] == 0
         # The two steps before: one that begins, and the first, which has nothing to verify.
@@ -121,9 +121,22 @@ def test_what_runs_is_what_it_says(shape: str, monkeypatch: pytest.MonkeyPatch) 
         firsts = [contexts[0] for _, _, contexts in ran]
         assert firsts == list(range(15, 15 + len(ran)))  # all drafts were rejected
         ran.clear()
-        found.append(counts)
-    assert found == [False, False, True, True, True]
     assert not engine.has_unfinished_requests
+
+
+def test_a_round_at_a_time(shape: str) -> None:
+    """Two warm up; prompts are read where lengths are given."""
+    runner = ModelRunner(build_shape(shape))
+    profiler = Profiler(runner, ProfileGrid((1,), (2,), (16,), prefill=()))
+    for counted in (0, 0, 1, 2):
+        profiler.round()
+        if not counted:
+            with pytest.raises(ConfigError, match="no measured points"):
+                profiler.profile()
+            continue
+        profile = profiler.profile()
+        assert {len(p.samples) for p in profile.step.points if p.rows > 1} == {counted}
+        assert profile.prefill is None
 
 
 def test_a_shape_is_random_and_of_its_shape(shape: str) -> None:
