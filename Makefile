@@ -47,7 +47,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.identity --others
 	for part in profile traces live report; do \
 		$(BIN)/python -m benchmarks.controller $$part || exit 1; done
-	$(BIN)/python -m benchmarks.long_context
+	for name in idle long_context; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 	$(BIN)/fairdraft bench run humaneval gsm8k mt_bench --k 4 --concurrency 8 \
 		--out benchmarks/results/bench.json
 	FORCE_COLOR=1 $(BIN)/fairdraft demo --svg docs/demo.svg

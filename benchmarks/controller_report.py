@@ -290,6 +290,7 @@ def write() -> None:
             print(f"  {method}: {json.dumps(verdict)}")
     cells = errors(measured)
     report: dict[str, Any] = {
+        "passes": PASSES,
         "replay": replayed,
         "live": measured,
         "verdicts": {title: verdicts(rows, statics) for title, rows in titled.items()},

@@ -54,7 +54,7 @@ class Worker:
             "max_tokens": TOKENS,
             "warm_up": warm_up,
         }
-        self.ask(job)
+        self.version = self.ask(job)["vllm"]
 
     def ask(self, what: Any) -> Any:
         """One line there, one back."""
@@ -83,7 +83,7 @@ def groups(prompts: Sequence[list[int]], name: str, streams: int) -> Groups:
     return [chosen[i : i + streams] for i in range(0, count, streams)]
 
 
-def measure(options: argparse.Namespace, prompts: Sequence[list[int]]) -> list[dict[str, Any]]:
+def measure(options: argparse.Namespace, prompts: Sequence[list[int]]) -> dict[str, Any]:
     """Every sweep at every k and load; per run, what a group took in the median."""
     workers = {k: Worker(options, k, prompts[-1]) for k in KS}
     found = []
@@ -118,7 +118,7 @@ def measure(options: argparse.Namespace, prompts: Sequence[list[int]]) -> list[d
                 )
     for worker in workers.values():
         worker.close()
-    return found
+    return {"vllm": workers[0].version, "runs": found}
 
 
 def reading(run: dict[str, Any]) -> Reading:
@@ -155,7 +155,8 @@ def main() -> None:
         for text in load_prompts("humaneval", 40)
     ]
     WORK.mkdir(parents=True, exist_ok=True)
-    found = kept(WORK, "plan_vllm", lambda: measure(options, prompts))
+    measured = kept(WORK, "plan_vllm", lambda: measure(options, prompts))
+    found = measured["runs"]
     short = [reading(run) for run in found if run["name"] == "short"]
     longest = [each for each in short if each.stated_k == max(KS)]
     costs = StepCosts.of_sweep(short, "ngram")
@@ -190,10 +191,8 @@ def main() -> None:
                 f"predicted {shown['predicted'] or 0:.2f}x{marks}"
             )
         print(f"  chosen / best: {rates[chosen[streams]] / rates[best]:.3f}")
-    write_result(
-        "plan_vllm",
-        {"settings": METHOD, "tokens": TOKENS, "repeats": REPEATS, "rows": rows, "runs": found},
-    )
+    settings = {"settings": METHOD, "tokens": TOKENS, "repeats": REPEATS}
+    write_result("plan_vllm", {**settings, **measured, "rows": rows})
 
 
 if __name__ == "__main__":

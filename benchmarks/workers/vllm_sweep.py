@@ -27,7 +27,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # vLLM logs to stdout
 
-    from vllm import LLM, SamplingParams
+    from vllm import LLM, SamplingParams, __version__
 
     llm = LLM(
         job["model"],
@@ -41,7 +41,7 @@ def main() -> None:
     )
     params = SamplingParams(temperature=0.0, max_tokens=job["max_tokens"], ignore_eos=True)
     llm.generate([{"prompt_token_ids": job["warm_up"]}], params, use_tqdm=False)
-    print(json.dumps("ready"), file=answers)
+    print(json.dumps({"vllm": __version__}), file=answers)
     for line in sys.stdin:
         inputs = [{"prompt_token_ids": prompt} for prompt in json.loads(line)]
         before, start = counters(llm), time.perf_counter()

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairdraft.economics.filling import Pace, fill
+from fairdraft.economics.patience import Patience
 from fairdraft.economics.prices import Prices
 from fairdraft.economics.records import DRAFTER_RATES, Records
 
@@ -30,10 +31,6 @@ FloatArray = NDArray[np.float64]
 EXPLORATION = 0.003  # of the time goes to drafters that do not pay as far as is known
 EXPLORERS = 8  # requests at most that try together, one token each
 HORIZON = 64  # steps over which reading up on the text pays off
-IDLE_COST = 0.003  # of a step that lookups may cost where they find nothing of use
-DECIDING_COST = 0.001  # of a step, to find that nothing pays
-LONGEST_REST = 32  # steps
-CREDIT = 0.15  # plain steps that lookups may lose in a row before they pause: gains come in bursts
 
 
 def heat_of(temperature: float) -> int:
@@ -91,47 +88,30 @@ class Controller:
         self._pace = Pace()
         self._account = 0.0  # seconds that may be spent on exploring
         self._turn = 0  # of the drafter that explores next
-        self._passed = 0  # steps since the last decision
-        self._rest = 1  # steps from the last decision to the next
-        self._asking = 0.0  # seconds that it takes to find that nothing pays, as measured
-        self._resting: list[str] = []  # those who then decoded
-        self._since_lookup = 0
-        self._lookups_cost = 0.0  # plain steps, of one step's lookups
-        self._credit = CREDIT  # plain steps, what lookups brought of late less what they cost
+        self._patience = Patience()
         self._tested: dict[str, int] = {}  # request → decision in which a drafter was last tried
         self._decisions = 0
         none = np.zeros((1, k))
         fill(none, none, np.ones(k + 1), np.zeros((2, k + 1)), 0.0, k, 1.0)  # compiles
 
     def rests(self, request_ids: Sequence[str]) -> bool:
-        """Whether nothing is to be drafted in this step either, without asking anybody.
-
-        While nothing pays, to find that out again costs time too: it rests between decisions for
-        as long as keeps that cost small, or until other requests decode.
+        """Whether nothing is to be drafted in this step either; then `decide` is not called.
 
         Args:
             request_ids: that decode.
         """
-        self._passed += 1
-        return self._passed < self._rest and self._resting == request_ids
+        return self._patience.rests(request_ids)
 
-    def learn_asking(self, seconds: float) -> None:
-        """Note what it took to find that nothing pays."""
-        before = self._asking or seconds
-        self._asking = before + 0.1 * (min(seconds, 4 * before) - before)
+    def learn_deciding(self, seconds: float) -> None:
+        """Note what it took to find that nothing pays, lookups included."""
+        self._patience.learn_deciding(seconds)
 
     def wants_lookup(self, requests: int, context: float) -> bool:
         """Whether lookups should be made before this decision."""
         if not self.lookups:
             return False
         cost = requests * sum(self.prices.lookup(method) for method in self.lookups)
-        self._lookups_cost = cost / float(self.prices.steps(requests, context)[0])
-        self._since_lookup += max(self._passed, 1)
-        wait = 1 if self._credit else math.ceil(self._lookups_cost / IDLE_COST)
-        if self._since_lookup < wait:
-            return False
-        self._since_lookup = 0
-        return True
+        return self._patience.wants_lookup(cost / float(self.prices.steps(requests, context)[0]))
 
     def decide(
         self,
@@ -153,10 +133,14 @@ class Controller:
             looked: whether lookups were made.
         """
         self._decisions += 1
-        self._passed = max(self._passed, 1)
+        passed = max(self._patience.passed, 1)
         waits = behind or {}
         count = len(request_ids)
         plain = self.prices.steps(count, context)
+        if not (self.drafters or any(found)):
+            self._pace.add(1.0, 1.0, passed)
+            self._patience.decided(request_ids, False, 0.0 if looked else None, float(plain[0]))
+            return Decision([None] * count, [0] * count, 0.0)
         gains, chosen = self._lookup_gains(request_ids, found)
         nobody = np.zeros_like(gains)
         free = np.zeros((count + 1, self.k + 1))
@@ -175,7 +159,8 @@ class Controller:
                 methods = [
                     drafter if taken else name for taken, name in zip(takes, chosen, strict=True)
                 ]
-        self._pace.add(tokens / count, seconds / float(plain[0]), self._passed)
+        self._pace.add(tokens / count, seconds / float(plain[0]), passed)
+        self._account += EXPLORATION * float(plain[0]) * passed
         self._explore(request_ids, asked, plain, context, waits, methods, best)
         for drafter in self.drafters:
             others = [
@@ -183,24 +168,19 @@ class Controller:
                 for name, method, length in zip(request_ids, methods, best, strict=True)
                 if method != drafter or not length
             ]
-            self.records[drafter].fade(others, len(others) == count, self._passed)
+            self.records[drafter].fade(others, len(others) == count, passed)
         for i, length in enumerate(best):
             if not length:
                 methods[i] = None
             elif methods[i] in self.drafters:
                 self._tested[request_ids[i]] = self._decisions
         gain = tokens / seconds / base - 1
-        self._passed = 0
-        share = self._asking / float(plain[0])
-        if looked and self.lookups:
-            cost = self._lookups_cost if best.any() else max(share, self._lookups_cost)
-            self._credit = min(max(self._credit + brought - cost, 0.0), CREDIT)
-        if best.any() or (self.lookups and self._credit):
-            self._rest = 1
-        else:  # longer each time
-            most = min(math.ceil(share / DECIDING_COST), LONGEST_REST)
-            self._rest = max(min(2 * self._rest, most), 1)
-            self._resting = list(request_ids)
+        self._patience.decided(
+            request_ids,
+            bool(best.any()),
+            brought if looked and self.lookups else None,
+            float(plain[0]),
+        )
         return Decision(methods, [int(length) for length in best], gain)
 
     def record(
@@ -262,7 +242,6 @@ class Controller:
         idle = [drafter for drafter in self.drafters if drafter not in in_use]
         if not idle:
             return
-        self._account += EXPLORATION * float(plain[0]) * self._passed
         drafter = idle[self._turn % len(idle)]
         able = [i for i, offers in enumerate(asked) if drafter in offers and not lengths[i]]
         able = [i for i in able if asked[i][drafter].length]

@@ -188,7 +188,7 @@ class Auto:
         """Lookups are priced as they run."""
         self.controller.prices.learn_draft(self.method, asked, k, context, seconds)
         if self._idle:
-            self.controller.learn_asking(seconds)
+            self.controller.learn_deciding(seconds)
 
 
 def _shadow(method: str, kind: Hashable, stream: Stream, length: int) -> Shadow:

@@ -216,7 +216,7 @@ class AutoProposer(Proposer):
                     drafts[i] = draft
         self._ran = {name: len(draft) for name, draft in zip(names, drafts, strict=True)}
         if not any(decision.lengths):
-            self.controller.learn_asking(perf_counter() - start)
+            self.controller.learn_deciding(perf_counter() - start)
         return drafts
 
     def _look_up(

@@ -262,9 +262,9 @@ def test_free_lookups_are_always_made() -> None:
 
 def test_what_paused_lookups_did_not_bring_is_not_held_against_them() -> None:
     controller = looking()
-    before = controller._credit
+    before = controller._patience.credit
     controller.decide(["a"], [{}], [{}], CONTEXT, looked=False)
-    assert controller._credit == before
+    assert controller._patience.credit == before
 
 
 def test_it_rests_while_nothing_pays_and_wakes_for_others() -> None:
@@ -283,7 +283,7 @@ def test_it_rests_while_nothing_pays_and_wakes_for_others() -> None:
             offers = [{"suffix": found} if found and looked else {} for _ in names]
             decision = controller.decide(names, offers, [{} for _ in names], CONTEXT, looked=looked)
             if not any(decision.lengths):
-                controller.learn_asking(0.02 * PLAIN)
+                controller.learn_deciding(0.02 * PLAIN)
             elif found:
                 controller.record("suffix", names[0], None, K, K)
         return made
