@@ -23,23 +23,19 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 from benchmarks.common import NOISE, RESULTS, WORK, kept, standing
+from benchmarks.turns import Answering, Job, rate
 from fairdraft import LLM, SamplingParams
 from fairdraft.cli.datasets import load_prompts
-from fairdraft.cli.measurement import record
 from fairdraft.config import SpeculativeConfig
 from fairdraft.economics.traced import read_trace
 from fairdraft.models import ModelRunner, load_checkpoint
 from fairdraft.profiling import WARM_UP, ProfileGrid, Profiler, profile_model
 from fairdraft.proposers import build_proposer
 from fairdraft.request import Request
-from fairdraft.telemetry import SpecCounters, StepTimes
 from fairdraft.telemetry.environment import benchmark_environment
 
 METHODS = ("ngram", "suffix", "eagle3")
@@ -60,14 +56,6 @@ WARM_UPS = (
 KEPT = WORK / "controller"
 PROFILE = RESULTS / "profile.json"
 OFF = ("off", 0)
-
-
-@dataclass(frozen=True)
-class Job:
-    """A prompt and how it is answered."""
-
-    prompt: list[int]
-    params: SamplingParams
 
 
 def configuration(method: str, k: int | None = None) -> dict[str, Any]:
@@ -114,61 +102,6 @@ def jobs(llm: LLM, workload: str, streams: int) -> list[Job]:
         )
         for i, text in enumerate(texts)
     ]
-
-
-class Answering:
-    """A cell's prompts under way in one engine; writes until fewer are left than run at once.
-
-    Steps that read a prompt do not count: every setting pays the same for them.
-
-    Args:
-        llm: whose engine.
-        made: at least `streams` jobs.
-        streams: texts at once; the others wait.
-    """
-
-    def __init__(self, llm: LLM, made: Sequence[Job], streams: int) -> None:
-        self.engine, self.streams = llm.engine, streams
-        self.engine.scheduler.max_num_seqs = streams
-        self.requests = [self.engine.add_request(list(job.prompt), job.params) for job in made]
-        self.before = asdict(self.engine.times)
-        self.turns: list[tuple[float, int]] = []  # seconds and tokens of each turn
-
-    @property
-    def left(self) -> int:
-        """Texts that are not finished."""
-        return sum(request.finish_reason is None for request in self.requests)
-
-    def go_on(self, steps: int) -> bool:
-        """A few steps more; whether there is more to do."""
-        seconds, tokens = 0.0, 0
-        while steps and self.left >= self.streams:
-            start = perf_counter()
-            outputs = self.engine.step()
-            taken = perf_counter() - start
-            steps -= 1
-            begun = any(len(o.token_ids) == o.request.num_output_tokens for o in outputs)
-            running = self.engine.scheduler.running
-            if not begun and all(request.num_output_tokens for request in running):
-                seconds += taken
-                tokens += sum(len(output.token_ids) for output in outputs)
-        self.turns.append((seconds, tokens))
-        return self.left >= self.streams
-
-    def result(self) -> dict[str, Any]:
-        """What was measured; the rest is dropped."""
-        after, counters = asdict(self.engine.times), SpecCounters()
-        for request in self.requests:
-            counters.merge(request.counters)
-            self.engine.abort(request.request_id)
-        times = StepTimes(**{name: after[name] - self.before[name] for name in self.before})
-        return {
-            "seconds": sum(seconds for seconds, _ in self.turns),
-            "num_tokens": sum(tokens for _, tokens in self.turns),
-            "turns": self.turns,
-            "counters": record(counters),
-            "times": record(times),
-        }
 
 
 def settings() -> dict[str, tuple[str, int | None]]:
@@ -267,7 +200,7 @@ def measure_live() -> None:
     for streams, workload in itertools.product(STREAMS, WORKLOADS):
         name = f"live-{workload.replace(' ', '-')}-{streams}"
         runs = kept(KEPT, name, partial(measure_cell, engines, workload, streams))["runs"]
-        rates = {name: run["num_tokens"] / run["seconds"] for name, run in runs.items()}
+        rates = {name: rate(run) for name, run in runs.items()}
         shown = "  ".join(f"{name} {rates[name] / rates['off']:.2f}" for name in engines)
         print(f"{workload:14} {streams}: {shown}", flush=True)
 

@@ -11,7 +11,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.common import HERE, write_result
-from benchmarks.controller import HOT, KEPT, KS, METHODS, PROFILE, STREAMS, WORKLOADS
+from benchmarks.controller import (
+    HOT,
+    KEPT,
+    KS,
+    METHODS,
+    PROFILE,
+    STREAMS,
+    WORKLOADS,
+)
+from benchmarks.turns import interval, paired, rate, turns
 from fairdraft.economics.estimators import ratio_of_means
 from fairdraft.economics.policies import Auto, Oracle, Policy, Static
 from fairdraft.economics.prices import Prices
@@ -117,24 +126,6 @@ def predict(
     return {f"k={k}": done[k].decoding_rate / done[0].decoding_rate for k in KS}
 
 
-def interval(one: dict[str, Any], other: dict[str, Any], draws: int = 2000) -> list[float]:
-    """Tokens a second of one run over another's, and 95% of what other turns would have made it.
-
-    What was written is the same each time; what the turns took is not.
-    """
-    rng = np.random.default_rng(0)
-
-    def rates(run: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        seconds = np.array([taken for taken, _ in run["turns"]])
-        picks = rng.integers(0, len(seconds), (draws, len(seconds)))
-        found: np.ndarray[Any, np.dtype[np.float64]] = run["num_tokens"] / seconds[picks].sum(1)
-        return found
-
-    value = one["num_tokens"] / one["seconds"] * other["seconds"] / other["num_tokens"]
-    low, high = np.quantile(rates(one) / rates(other), [0.025, 0.975])
-    return [value, float(low), float(high)]
-
-
 def live(traces: dict[str, Any]) -> list[dict[str, Any]]:
     """Every cell that was measured, with what was predicted for its static settings."""
     rows = []
@@ -145,7 +136,7 @@ def live(traces: dict[str, Any]) -> list[dict[str, Any]]:
         cell = json.loads(path.read_text())
         found = cell["runs"]
         profile = Profile.of(cell["profile"]) if "profile" in cell else None
-        rates = {name: each["num_tokens"] / each["seconds"] for name, each in found.items()}
+        rates = {name: rate(each) for name, each in found.items()}
         for method in METHODS:
             statics = ["off", *(f"{method} k={k}" for k in KS)]
             best = max(statics, key=lambda name: rates[name])
@@ -164,10 +155,13 @@ def live(traces: dict[str, Any]) -> list[dict[str, Any]]:
                 "over_best": interval(steered, found[best]),
                 "default_over_off": interval(found["auto"], found["off"]),
                 "predicted": profile and predict(profile, traces, method, workload, streams),
+                "stalled": {
+                    name: len(each["turns"]) - len(turns(each)) for name, each in found.items()
+                },
+                "speedups": {f"k={k}": paired(found[f"{method} k={k}"], found["off"]) for k in KS},
                 "samples": {
                     name: {
-                        "seconds": each["seconds"],
-                        "num_tokens": each["num_tokens"],
+                        "turns": each["turns"],
                         "step_ms": each["times"]["total"] / each["times"]["num_steps"] * 1e3,
                         "propose_ms": each["times"]["propose"] / each["times"]["num_steps"] * 1e3,
                         "tokens_per_draft": each["counters"]["num_accepted_tokens"]
@@ -191,7 +185,7 @@ def errors(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "streams": row["streams"],
             "workload": row["workload"],
             "k": k,
-            "measured": row["rates"][f"k={k}"] / row["rates"]["k=0"],
+            "measured": row["speedups"][f"k={k}"],
             "predicted": row["predicted"][f"k={k}"],
         }
         for row in rows

@@ -90,11 +90,13 @@ def live(report: Report) -> Rows:
     mix = sum(1 / row["rates"]["k=0"] for row in default) / sum(
         1 / row["rates"]["default"] for row in default
     )
+    stalled = sum(sum(row["stalled"].values()) for row in default)
     note = (
         "Speedup over off, measured in turns of eight steps; brackets are 95% intervals, of a cell "
         f"over its turns, of the mix over cells. {under['cells surely under 0.99 of off']} of "
         f"{under['cells']} cells lie surely under 0.99 of off, "
         f"{under['cells surely under 0.98 of best']} surely under 0.98 of the best static k. "
+        f"{stalled} turns in which the machine stood still are left out. "
         + _mix(verdicts)
         + ' `{"method": "auto"}` and no more (suffix and the EAGLE-3 head, costs measured at '
         f"start): {mix:.2f} of off over the mix, {min(ratios):.2f} to {max(ratios):.2f} by cell."

@@ -58,10 +58,10 @@ def test_a_new_request_starts_from_the_workload() -> None:
 
 
 @pytest.mark.parametrize(("stood", "better"), [(0, False), (K, True)])
-def test_a_request_is_told_apart_within_a_few_drafts(stood: int, better: bool) -> None:
+def test_a_request_is_told_apart_by_its_own_drafts(stood: int, better: bool) -> None:
     records = Records(K)
     feed(records, "others", None, [0.7] * K, 400, seed=4)
-    for _ in range(25):
+    for _ in range(15):
         records.record("odd", None, K, stood)
     assert (first(records, "odd") > first(records, "new")) == better
     if not better:

@@ -18,12 +18,10 @@ from fairdraft.errors import CheckpointError, ConfigError
 from fairdraft.models import ModelRunner
 from fairdraft.profiling import (
     SHAPES,
-    Filler,
     ProfileGrid,
     Profiler,
     build_shape,
     profile_model,
-    steps,
 )
 from tests.conftest import TINY, tiny_tokenizer
 from tests.models.heads.conftest import write_head
@@ -35,13 +33,6 @@ GRID = ProfileGrid((1, 3), (1, 3), (16, 40), rounds=3)
 
 def settings(profile: Profile, rows: tuple[int, ...]) -> set[tuple[int, int, int]]:
     return set(itertools.product(GRID.requests, rows, GRID.contexts))
-
-
-@pytest.fixture
-def shape(tmp_path: Path) -> str:
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps({"model_type": "llama", **TINY, "tie_word_embeddings": True}))
-    return str(path)
 
 
 def test_every_setting_is_measured(
@@ -92,36 +83,6 @@ def test_every_setting_is_measured(
     again = Profile.load(path)
     assert again.to_json() == profile.to_json()
     assert (again.model, again.environment) == ("tiny", {"cpu": "this one"})
-
-
-def test_what_runs_is_what_it_says(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each step verifies the rows that its sample is filed under, behind the context it names."""
-    torch.manual_seed(0)
-    runner = ModelRunner(build_shape(shape, "float32"), name="shape")
-    grid = ProfileGrid((2,), (1, 3), (16,), rounds=3)
-    ran: list[tuple[int, int, list[int]]] = []
-    run = runner.run
-
-    def watched(batch, layers=()):  # type: ignore[no-untyped-def]
-        counts = set(batch.row_counts)
-        assert len(counts) == 1
-        ran.append((batch.num_requests, counts.pop(), list(batch.context_lens)))
-        return run(batch, layers)
-
-    monkeypatch.setattr(runner, "run", watched)
-    engine = steps.rejecting_engine(runner, Filler(3), 2, 3, 16)
-    for seed in range(5):
-        found = steps.steps(engine, 2, 16, grid.ks, seed)
-        proposed = [k for k, _ in found]
-        assert sorted(proposed) == [0, 0, 1, 3]
-        assert proposed[-1] == 0
-        # The two steps before: one that begins, and the first, which has nothing to verify.
-        assert [rows for _, rows, _ in ran] == [1, 1, *(1 + k for k in proposed[:-1])]
-        assert {requests for requests, _, _ in ran} == {2}
-        firsts = [contexts[0] for _, _, contexts in ran]
-        assert firsts == list(range(15, 15 + len(ran)))  # all drafts were rejected
-        ran.clear()
-    assert not engine.has_unfinished_requests
 
 
 def test_a_round_at_a_time(shape: str) -> None:
