@@ -27,6 +27,7 @@ from fairdraft.telemetry.environment import benchmark_environment
 
 LOOKUP = "suffix"  # the method that fits any target
 HEADS = ("eagle3",)  # beside it, if one comes with fairdraft for the target
+PLAIN_STEPS = 4  # of so many, one is learned from: they are alike, and learning takes its time
 
 
 @dataclass
@@ -100,6 +101,7 @@ class AutoProposer(Proposer):
         self._ran: dict[str, int] = {}  # draft tokens of the step under way
         self._decoded = False  # the last step ran drafts and newest tokens only
         self._requests: dict[str, Request] = {}
+        self._plain_steps = 0
         self._observing = 0.0  # seconds that drafters took to see the last step
         self._context = 0.0
         self._in_favour: set[str] = set()  # drafters that were asked in the last decision
@@ -160,8 +162,9 @@ class AutoProposer(Proposer):
     def observe(self, rows: Rows) -> None:
         """Note what the step took; drafters that nobody asks keep what they may need later."""
         self._decoded = bool(self._ran) and self._ran.keys() == set(rows.request_ids)
-        if self._decoded:
-            drafted = sum(self._ran.values())
+        drafted = sum(self._ran.values())
+        self._plain_steps += not drafted
+        if self._decoded and (drafted or self._plain_steps % PLAIN_STEPS == 0):
             self.controller.prices.learn_step(len(self._ran), drafted, self._context, rows.seconds)
         self._ran = {}
         start = perf_counter()
