@@ -139,18 +139,20 @@ class Controller:
         plain = self.prices.steps(count, context)
         if not (self.drafters or any(found)):
             self._pace.add(1.0, 1.0, passed)
-            self._patience.decided(request_ids, False, 0.0 if looked else None, float(plain[0]))
+            self._patience.decided(request_ids, False, False, 0.0 if looked else None, float(plain[0]))
             return Decision([None] * count, [0] * count, 0.0)
         gains, chosen = self._lookup_gains(request_ids, found)
-        nobody = np.zeros_like(gains)
-        free = np.zeros((count + 1, self.k + 1))
         base = count / float(plain[0])
         pace = base * self._pace.speedup
-        tokens, seconds, best, _ = fill(gains, nobody, plain, free, 0.0, 0, pace)
+        tokens, seconds, best = float(count), float(plain[0]), np.zeros(count, np.int64)
+        if any(found):
+            nobody, free = np.zeros_like(gains), np.zeros((count + 1, self.k + 1))
+            tokens, seconds, best, _ = fill(gains, nobody, plain, free, 0.0, 0, pace)
         methods: list[str | None] = list(chosen)
         brought = tokens / seconds / base - 1
+        promised: dict[str, FloatArray] = {}
         for drafter in self.drafters:
-            own = self._gains(drafter, request_ids, asked)
+            own = promised[drafter] = self._gains(drafter, request_ids, asked)
             costs = self.prices.drafts(drafter, count, context)
             late = waits.get(drafter, 0.0) / HORIZON
             plan = fill(gains, own, plain, costs, late, self.k, pace)
@@ -161,7 +163,8 @@ class Controller:
                 ]
         self._pace.add(tokens / count, seconds / float(plain[0]), passed)
         self._account += EXPLORATION * float(plain[0]) * passed
-        self._explore(request_ids, asked, plain, context, waits, methods, best)
+        paying = bool(best.any())
+        self._explore(request_ids, asked, promised, plain, context, waits, methods, best)
         for drafter in self.drafters:
             others = [
                 name
@@ -177,6 +180,7 @@ class Controller:
         gain = tokens / seconds / base - 1
         self._patience.decided(
             request_ids,
+            paying,
             bool(best.any()),
             brought if looked and self.lookups else None,
             float(plain[0]),
@@ -201,7 +205,7 @@ class Controller:
         """[B, k] survivals of each request's best lookup, and whose they are."""
         gains = np.zeros((len(request_ids), self.k))
         chosen: list[str | None] = [None] * len(request_ids)
-        for method in self.lookups:
+        for method in self.lookups if any(found) else ():
             own = self._gains(method, request_ids, found)
             better = own.sum(1) > gains.sum(1)
             gains[better] = own[better]
@@ -228,6 +232,7 @@ class Controller:
         self,
         request_ids: Sequence[str],
         asked: Sequence[Mapping[str, Offer]],
+        promised: Mapping[str, FloatArray],
         plain: FloatArray,
         context: float,
         behind: Mapping[str, float],
@@ -256,8 +261,8 @@ class Controller:
         cost += share * behind.get(drafter, 0.0)
         cost += float(plain[drafted + len(able)] - plain[drafted])
         # What stands of it is worth its time at the rate of plain steps.
-        gains = self._gains(drafter, request_ids, asked)[able, 0].sum()
-        cost -= float(gains) * float(plain[0]) / len(request_ids)
+        gains = float(promised[drafter][able, 0].sum())
+        cost -= gains * float(plain[0]) / len(request_ids)
         self._account = min(self._account, 2 * max(cost, 0.0))
         if self._account < cost:
             return

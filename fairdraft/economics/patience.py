@@ -32,6 +32,7 @@ class Patience:
         self.passed = 0
         self.credit = CREDIT
         self._rest = 1  # steps from the last decision to the next
+        self._longest = 1  # that may be, for all that was found of late
         self._resting: list[str] = []  # those who then decoded
         self._deciding = deque([0.0], MEASURED)  # seconds to find that nothing pays
         self._since_lookup = 0
@@ -65,24 +66,32 @@ class Patience:
         return True
 
     def decided(
-        self, request_ids: Sequence[str], drafts: bool, brought: float | None, plain: float
+        self,
+        request_ids: Sequence[str],
+        pays: bool,
+        drafts: bool,
+        brought: float | None,
+        plain: float,
     ) -> None:
         """Note a decision.
 
         Args:
             request_ids: that decode.
-            drafts: whether anything is drafted.
+            pays: whether anything is drafted because it pays.
+            drafts: whether anything is drafted, be it to try: the next step then sees to it what
+                became of that, but if still nothing pays, the rest goes on as long as before.
             brought: what lookups promise, in plain steps; None if none were made.
             plain: seconds of a plain step.
         """
         self.passed = 0
         share = median(self._deciding) / plain
         if brought is not None:
-            cost = self._lookups_cost if drafts else max(share, self._lookups_cost)
+            cost = self._lookups_cost if pays else max(share, self._lookups_cost)
             self.credit = min(max(self.credit + brought - cost, 0.0), CREDIT)
-        if drafts or (brought is not None and self.credit):
-            self._rest = 1
+        if pays or (brought is not None and self.credit):
+            self._longest = 1
         else:
             most = min(math.ceil(share / DECIDING_COST), LONGEST_REST)
-            self._rest = max(min(2 * self._rest, most), 1)
-            self._resting = list(request_ids)
+            self._longest = max(min(2 * self._longest, most), 1)
+        self._rest = 1 if drafts else self._longest
+        self._resting = list(request_ids)

@@ -39,16 +39,14 @@ class _Correction:
         self.weights[band] = weight
 
 
-def reading(drafter: CostSurface, rows: int, context: float) -> float:
+def reading(token: float, rows: int) -> float:
     """Seconds in which a drafter reads so many rows of the text: of a first token, and some a row.
 
     Args:
-        drafter: seconds of drafting.
+        token: seconds to draft one for one request.
         rows: at least 1.
-        context: tokens of a request.
     """
-    middle = (int(context) // CONTEXT_BUCKET + 0.5) * CONTEXT_BUCKET
-    return drafter.seconds(1, 1, middle, extrapolate=True) * (1 + rows * CATCH_UP)
+    return token * (1 + rows * CATCH_UP)
 
 
 class Prices:
@@ -95,6 +93,12 @@ class Prices:
 
     def drafts(self, method: str, requests: int, context: float) -> FloatArray:
         """[requests + 1, k + 1]: seconds to draft for so many requests, so many tokens each."""
+        expected = self._expected(method, requests, context)
+        corrected: FloatArray = expected * self._draft_corrections[method].factors
+        return corrected
+
+    def _expected(self, method: str, requests: int, context: float) -> FloatArray:
+        """What `drafts` would be if nothing had been learned."""
         place = (method, requests, int(context) // CONTEXT_BUCKET)
         if place not in self._drafts:
             found = np.zeros((requests + 1, self.k + 1))
@@ -103,16 +107,14 @@ class Prices:
                 sizes = (range(1, requests + 1), range(1, self.k + 1))
                 found[1:, 1:] = self.drafters[method].table(*sizes, middle)
             self._drafts[place] = found
-        corrected: FloatArray = self._drafts[place] * self._draft_corrections[method].factors
-        return corrected
+        return self._drafts[place]
 
     def catch_up(self, method: str, rows: int, context: float) -> float:
         """Seconds in which a drafter reads so many rows of the text at once; 0 for none."""
         if not rows or method not in self.drafters:
             return 0.0
-        return float(
-            reading(self.drafters[method], rows, context) * self._reading[method].factors[0]
-        )
+        token = float(self._expected(method, 1, context)[1, 1])
+        return reading(token, rows) * float(self._reading[method].factors[0])
 
     def learn_step(self, requests: int, drafted: int, context: float, seconds: float) -> None:
         """Note what a step took that ran only requests that decode.
@@ -143,14 +145,13 @@ class Prices:
             return
         if seconds <= 0:
             return
-        middle = (int(context) // CONTEXT_BUCKET + 0.5) * CONTEXT_BUCKET
-        expected = self.drafters[method].seconds(requests, k, middle, extrapolate=True)
+        expected = float(self._expected(method, requests, context)[requests, min(k, self.k)])
         self._draft_corrections[method].add(seconds / expected)
 
     def learn_catch_up(self, method: str, rows: int, context: float, seconds: float) -> None:
         """Note what it took a drafter to read so many rows."""
         if seconds > 0 and method in self.drafters:
-            expected = reading(self.drafters[method], rows, context)
+            expected = reading(float(self._expected(method, 1, context)[1, 1]), rows)
             self._reading[method].add(seconds / expected)
 
     def lookup(self, method: str) -> float:

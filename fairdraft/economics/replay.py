@@ -107,7 +107,8 @@ def replay(
                 policy.took(asked, longest, context, drafting)
                 seconds += drafting
                 if policy.num_late:
-                    seconds += reading(drafter, policy.num_late, context)
+                    token = drafter.seconds(1, 1, context, True)
+                    seconds += reading(token, policy.num_late)
         gained = len(fresh)
         for stream in fresh:
             stream.place = 1

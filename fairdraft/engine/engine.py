@@ -293,6 +293,8 @@ class Engine:
     def _propose(self, proposer: Proposer) -> None:
         """Ask for the next step's drafts of the requests that decode."""
         decoding = [r for r in self.scheduler.running if r.decoding and r.finish_reason is None]
+        if not decoding or proposer.rests(decoding):
+            return
         lengths = self.controller.draft_lengths(decoding)
         wanted: list[Request] = []
         budgets: list[int] = []

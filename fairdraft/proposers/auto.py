@@ -185,6 +185,13 @@ class AutoProposer(Proposer):
             proposer.finish(request_id)
         self.controller.forget(request_id)
 
+    def rests(self, requests: Sequence[Request]) -> bool:
+        """Whether nothing is to be drafted, without a decision."""
+        resting = self.controller.rests([request.request_id for request in requests])
+        if resting:
+            self.decisions["off", 0] += len(requests)
+        return resting
+
     def propose(
         self,
         requests: Sequence[Request],
@@ -197,9 +204,6 @@ class AutoProposer(Proposer):
         names = [request.request_id for request in requests]
         drafts = [EMPTY_DRAFT] * len(requests)
         self._in_favour = set()
-        if self.controller.rests(names):
-            self.decisions["off", 0] += len(requests)
-            return drafts
         for request in requests:
             self._settle(request)
         arguments = list(zip(requests, budgets, slots, strict=True))

@@ -112,6 +112,12 @@ class Proposer(ABC):
     def catch_up(self, request_ids: Sequence[str]) -> None:
         """Read what was deferred of these requests; `propose` does it otherwise."""
 
+    def rests(self, requests: Sequence[Request]) -> bool:
+        """Whether it would draft nothing for these, whatever the budgets: `propose` is then left
+        out. Asked once a step, if any request decodes.
+        """
+        return False
+
     @abstractmethod
     def propose(
         self,

@@ -13,7 +13,8 @@ def looked(patience: Patience, steps: int, cost: float, brought: float = 0.0) ->
     for _ in range(steps):
         wants = patience.wants_lookup(cost)
         count += wants
-        patience.decided(["a"], brought > 0 and wants, brought if wants else None, PLAIN)
+        pays = brought > 0 and wants
+        patience.decided(["a"], pays, pays, brought if wants else None, PLAIN)
     return count
 
 
@@ -38,7 +39,7 @@ def test_what_pauses_is_not_charged() -> None:
     patience = Patience()
     patience.credit = 0.5
     patience.wants_lookup(0.1)
-    patience.decided(["a"], True, None, PLAIN)
+    patience.decided(["a"], True, True, None, PLAIN)
     assert patience.credit == 0.5
 
 
@@ -48,7 +49,7 @@ def decisions(patience: Patience, names: list[str], steps: int) -> list[int]:
     for step in range(steps):
         if not patience.rests(names):
             made.append(step)
-            patience.decided(names, False, None, PLAIN)
+            patience.decided(names, False, False, None, PLAIN)
     return made
 
 
@@ -76,8 +77,20 @@ def test_others_and_drafts_end_the_rest() -> None:
     assert decisions(patience, ["a", "b"], 1) == [0]
     while patience.rests(["a", "b"]):
         pass
-    patience.decided(["a", "b"], True, None, PLAIN)
+    patience.decided(["a", "b"], True, True, None, PLAIN)
     assert not patience.rests(["a", "b"])
+
+
+def test_a_try_is_looked_after_and_then_the_rest_goes_on() -> None:
+    patience = Patience()
+    for _ in range(5):
+        patience.learn_deciding(0.01 * PLAIN)
+    decisions(patience, ["a"], 40)
+    while patience.rests(["a"]):
+        pass
+    patience.decided(["a"], False, True, None, PLAIN)
+    made = decisions(patience, ["a"], 30)
+    assert made == [0, 10, 20]
 
 
 def test_while_there_is_credit_there_is_no_rest() -> None:
@@ -88,7 +101,7 @@ def test_while_there_is_credit_there_is_no_rest() -> None:
     for step in range(200):
         if not patience.rests(["a"]):
             made.append(step)
-            patience.decided(["a"], False, 0.0, PLAIN)
+            patience.decided(["a"], False, False, 0.0, PLAIN)
     spent = round(CREDIT / 0.02)
     assert made[:spent] == list(range(spent))
     assert len(made) < spent + 20
