@@ -1,10 +1,11 @@
 """Every static draft length, off, and `auto`, measured in turns: what docs/pricing.md is held to.
 
 Methods × draft lengths × streams × workloads on the demo model in bfloat16. All settings answer
-the prompts of a cell, each in an engine of its own, eight steps at a time in turns, for the machine
-is slow at some times and quick at others. As many prompts run as there are streams, and more wait;
-an engine's clock stops when fewer are left, and while prompts are read. No prompt is seen twice by
-an engine but in "switches".
+the prompts of a cell, each in an engine of its own, in turns of eight steps, two at a time between
+those of all the others, for the machine is slow at some times and quick at others. As many prompts
+run as there are streams, and more wait; an engine's clock stops when fewer are left, and while
+prompts are read. Of many streams prompts are answered twice, for there the clock's steps are few;
+no engine keeps a text.
 Workloads: humaneval, gsm8k, mt_bench (greedy); "copies" edits code it was given; "never repeats" is
 sampled at temperature 1.5, the same tokens everywhere; "switches" takes turns between the two in
 one run. Between the turns of a cell that is predicted the machine is profiled, on no prompt of the
@@ -14,7 +15,7 @@ The parts are kept, so that a run can be cut short and go on:
 
     python -m benchmarks.controller profile    what steps cost, no prompt of the grid read
     python -m benchmarks.controller traces     what long drafts come to, untimed
-    python -m benchmarks.controller live       the grid, about 40 minutes on two cores
+    python -m benchmarks.controller live       the grid, about 50 minutes on two cores
     python -m benchmarks.controller report     predicted against measured; replay
 """
 
@@ -41,8 +42,10 @@ from fairdraft.telemetry.environment import benchmark_environment
 METHODS = ("ngram", "suffix", "eagle3")
 KS = (1, 2, 4, 8)
 STREAMS = {1: (0, 3), 4: (4, 12), 8: (16, 32)}  # prompts of each dataset that they answer
+ANSWERS = {1: 1, 4: 2, 8: 2}  # times that each of them is answered
 TOKENS = 48
-STEPS = 8  # of an engine before the next one's turn
+STEPS = 8  # of a turn
+VISIT = 2  # steps of it before the next engine's
 SOURCES = {"copies": "code_editing", "never repeats": "mt_bench"}
 WORKLOADS = ("humaneval", "gsm8k", "mt_bench", "copies", "never repeats", "switches")
 PREDICTED = ("humaneval", "gsm8k", "mt_bench")
@@ -81,10 +84,10 @@ def load(speculative: dict[str, Any] | None, **options: Any) -> LLM:
     )
 
 
-def jobs(llm: LLM, workload: str, streams: int) -> list[Job]:
-    """The prompts of a cell, in order."""
+def jobs(llm: LLM, workload: str, streams: int, answers: int = 1) -> list[Job]:
+    """The prompts of a cell, in order, so many times over."""
     if workload == "switches":
-        first, second = (jobs(llm, name, streams) for name in ("copies", "never repeats"))
+        first, second = (jobs(llm, name, streams, answers) for name in ("copies", "never repeats"))
         half = len(first) // 2
         return [*first[:half], *second[:half], *first[half:], *second[half:]]
     begin, end = STREAMS[streams]
@@ -101,7 +104,7 @@ def jobs(llm: LLM, workload: str, streams: int) -> list[Job]:
             ),
         )
         for i, text in enumerate(texts)
-    ]
+    ] * answers
 
 
 def settings() -> dict[str, tuple[str, int | None]]:
@@ -165,11 +168,12 @@ def ask(method: str, written: Request) -> dict[str, Any]:
 
 def measure_cell(engines: dict[str, LLM], workload: str, streams: int) -> dict[str, Any]:
     """Every engine in turns, and the machine between them."""
-    made = jobs(engines["off"], workload, streams)
+    made = jobs(engines["off"], workload, streams, ANSWERS[streams])
     order = list(engines)
     first = (5 * WORKLOADS.index(workload) + streams) % len(order)
     under_way = {
-        name: Answering(engines[name], made, streams) for name in [*order[first:], *order[:first]]
+        name: Answering(engines[name], made, streams, STEPS)
+        for name in [*order[first:], *order[:first]]
     }
     active, rounds = list(under_way.values()), None
     if workload in PREDICTED:
@@ -179,10 +183,12 @@ def measure_cell(engines: dict[str, LLM], workload: str, streams: int) -> dict[s
         rounds = Profiler(runner, grid, methods, tokenizer)
         for _ in range(WARM_UP):
             rounds.round()
-    while active:
-        if rounds is not None:
+    for visit in itertools.count():
+        if rounds is not None and visit * VISIT % STEPS == 0:
             rounds.round()
-        active = [each for each in active if each.go_on(STEPS)]
+        active = [each for each in active if each.go_on(VISIT)]
+        if not active:
+            break
     found: dict[str, Any] = {"runs": {name: each.result() for name, each in under_way.items()}}
     if rounds is not None:
         found["profile"] = rounds.profile("demo", benchmark_environment()).to_json()

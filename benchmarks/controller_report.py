@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.common import HERE, write_result
 from benchmarks.controller import (
+    ANSWERS,
     HOT,
     KEPT,
     KS,
@@ -41,8 +42,7 @@ def texts(
     Args:
         traces: as `benchmarks.controller traces` keeps them.
         method, workload, streams: the cell.
-        passes: over all texts that were traced, each in another order; 0 takes those that the live
-            grid has, once.
+        passes: over all texts that were traced, each in another order; 0 is as in the live grid.
     """
     if workload == "switches":
         first, second = (
@@ -62,7 +62,7 @@ def texts(
             workload,
             HOT if workload == "never repeats" else 0.0,
         )
-        for turn, order in enumerate(orders or [np.arange(end - begin)])
+        for turn, order in enumerate(orders or [np.arange(end - begin)] * ANSWERS[streams])
         for i in order
     ]
 

@@ -1,7 +1,7 @@
 """Engines that answer the same prompts in turns, and how their speeds compare.
 
-The machine is slow at some times and quick at others; engines that take turns of a few steps see
-the same times.
+The machine is slow at some times and quick at others; engines that take turns see the same times. A
+turn is a few steps, made two at a time between those of all the others.
 """
 
 from __future__ import annotations
@@ -39,14 +39,16 @@ class Answering:
         llm: whose engine.
         made: at least `streams` jobs.
         streams: texts at once; the others wait.
+        steps: of a turn.
     """
 
-    def __init__(self, llm: LLM, made: Sequence[Job], streams: int) -> None:
-        self.engine, self.streams = llm.engine, streams
+    def __init__(self, llm: LLM, made: Sequence[Job], streams: int, steps: int) -> None:
+        self.engine, self.streams, self.steps = llm.engine, streams, steps
         self.engine.scheduler.max_num_seqs = streams
         self.requests = [self.engine.add_request(list(job.prompt), job.params) for job in made]
         self.before = asdict(self.engine.times)
-        self.turns: list[tuple[float, int, int]] = []  # seconds, tokens and steps of each turn
+        self.turns: list[list[float]] = []  # seconds, tokens and steps of each turn
+        self._gone = 0
 
     @property
     def left(self) -> int:
@@ -54,19 +56,20 @@ class Answering:
         return sum(request.finish_reason is None for request in self.requests)
 
     def go_on(self, steps: int) -> bool:
-        """A few steps more; whether there is more to do."""
-        seconds, tokens, counted = 0.0, 0, 0
+        """A few steps more, part of a turn; whether there is more to do."""
         while steps and self.left >= self.streams:
             start = perf_counter()
             outputs = self.engine.step()
             taken = perf_counter() - start
-            steps -= 1
+            if self._gone % self.steps == 0:
+                self.turns.append([0.0, 0, 0])
+            steps, self._gone = steps - 1, self._gone + 1
             begun = any(len(o.token_ids) == o.request.num_output_tokens for o in outputs)
             running = self.engine.scheduler.running
             if not begun and all(request.num_output_tokens for request in running):
-                seconds, counted = seconds + taken, counted + 1
-                tokens += sum(len(output.token_ids) for output in outputs)
-        self.turns.append((seconds, tokens, counted))
+                gained = sum(len(output.token_ids) for output in outputs)
+                for place, more in enumerate((taken, gained, 1)):
+                    self.turns[-1][place] += more
         return self.left >= self.streams
 
     def result(self) -> dict[str, Any]:

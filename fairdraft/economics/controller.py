@@ -139,7 +139,8 @@ class Controller:
         plain = self.prices.steps(count, context)
         if not (self.drafters or any(found)):
             self._pace.add(1.0, 1.0, passed)
-            self._patience.decided(request_ids, False, False, 0.0 if looked else None, float(plain[0]))
+            nothing = 0.0 if looked else None
+            self._patience.decided(request_ids, False, False, nothing, float(plain[0]))
             return Decision([None] * count, [0] * count, 0.0)
         gains, chosen = self._lookup_gains(request_ids, found)
         base = count / float(plain[0])

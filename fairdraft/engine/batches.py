@@ -113,21 +113,22 @@ def standing_rows(
     next_token_ids: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
-    for i, (entry, verdict) in enumerate(zip(step, verdicts, strict=True)):
-        known, tokens = entry.num_new_tokens - len(entry.draft), entry.token_ids
-        rows: Sequence[int] = range(known)
+    for entry, verdict, first in zip(step, verdicts, batch.cu_rows, strict=False):
+        start, tokens = entry.start, entry.token_ids
+        rows: Sequence[int] = range(len(tokens))
         if entry.draft:
-            rows = [*rows, *(known + node for node in (verdict.path if verdict else ()))]
+            known = len(tokens) - len(entry.draft)
+            rows = [*rows[:known], *(known + node for node in (verdict.path if verdict else ()))]
             tokens = tuple(tokens[row] for row in rows)
-        end = entry.start + len(rows)
-        kept.extend(batch.cu_rows[i] + row for row in rows)
+        end = start + len(rows)
+        kept += [first + row for row in rows]
         cu_rows.append(len(kept))
-        token_ids.extend(tokens)
-        next_token_ids.extend(tokens[1:])
+        token_ids += tokens
+        next_token_ids += tokens[1:]
         if rows:
             next_token_ids.append(verdict.token if verdict else entry.request.token_ids[end])
-        positions.extend(range(entry.start, end))
-        slots.extend(kv.slots(entry.request, entry.start, end))
+        positions += range(start, end)
+        slots += kv.slots(entry.request, start, end)
     hidden = output.hidden
     if hidden and len(kept) < batch.cu_rows[-1]:
         index = torch.tensor(kept, device=batch.slots.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -126,18 +127,18 @@ class RecurrentProposer(HeadProposer):
         """
         states = [self._states[name] for name in rows.request_ids]
         self._begin(rows, states)
-        size = self.target.block_size
-        most = self._most_unread
+        size, most = self.target.block_size, self._most_unread
         self._unwritten.update([slot // size for slot in rows.slots])
         long = len(rows.token_ids) > most * len(states)
-        for state, first, last in zip(states, rows.cu_rows, rows.cu_rows[1:], strict=False):
+        for state, (first, last) in zip(states, itertools.pairwise(rows.cu_rows), strict=True):
             if first == last:
                 continue
             first = max(first, last - most)
-            state.unread.append(_copied(rows, first, last) if long else (rows, first, last))
-            state.num_unread += last - first
-            while state.num_unread - _length(state.unread[0]) >= most:
-                state.num_unread -= _length(state.unread.popleft())
+            unread, count = state.unread, state.num_unread + last - first
+            unread.append(_copied(rows, first, last) if long else (rows, first, last))
+            while count - _length(unread[0]) >= most:
+                count -= _length(unread.popleft())
+            state.num_unread = count
 
     def num_deferred(self, request_ids: Sequence[str]) -> int:
         """Rows that wait."""
@@ -161,7 +162,9 @@ class RecurrentProposer(HeadProposer):
 
     def _begin(self, rows: Rows, states: Sequence[_State]) -> None:
         """Where a request started on cached blocks, learn which of them the head has run."""
-        for state, first, last in zip(states, rows.cu_rows, rows.cu_rows[1:], strict=False):
+        if all(state.begun for state in states):
+            return
+        for state, (first, last) in zip(states, itertools.pairwise(rows.cu_rows), strict=True):
             if state.begun or first == last:
                 continue
             state.begun, state.num_read = True, rows.positions[first]
