@@ -5,7 +5,7 @@ the prompts of a cell, each in an engine of its own, in turns of eight steps, tw
 those of all the others, for the machine is slow at some times and quick at others. As many prompts
 run as there are streams, and more wait; an engine's clock stops when fewer are left, and while
 prompts are read. Of many streams prompts are answered twice, for there the clock's steps are few;
-no engine keeps a text.
+no engine keeps a text but the one of plain `auto`.
 Workloads: humaneval, gsm8k, mt_bench (greedy); "copies" edits code it was given; "never repeats" is
 sampled at temperature 1.5, the same tokens everywhere; "switches" takes turns between the two in
 one run. Between the turns of a cell that is predicted the machine is profiled, on no prompt of the

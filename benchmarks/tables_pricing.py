@@ -85,21 +85,22 @@ def live(report: Report) -> Rows:
         what: sum(verdict[what] for verdict in verdicts.values())
         for what in ("cells surely under 0.99 of off", "cells surely under 0.98 of best", "cells")
     }
-    default = [row for row in report["live"] if row["method"] == METHODS[0]]
-    ratios = [row["rates"]["default"] / row["rates"]["k=0"] for row in default]
-    mix = sum(1 / row["rates"]["k=0"] for row in default) / sum(
-        1 / row["rates"]["default"] for row in default
+    shared = [row for row in report["live"] if row["method"] == METHODS[0]]
+    stalled = sum(sum(row["stalled"].values()) for row in shared)
+    # Suffix remembers past answers there, and the other cells answer a prompt twice.
+    alone = [row for row in shared if row["streams"] == 1 and row["workload"] != "switches"]
+    default = ", ".join(
+        f"{row['rates']['default'] / row['rates']['k=0']:.2f} {row['workload']}" for row in alone
     )
-    stalled = sum(sum(row["stalled"].values()) for row in default)
     note = (
         "Speedup over off, measured in turns of eight steps; brackets are 95% intervals, of a cell "
         f"over its turns, of the mix over cells. {under['cells surely under 0.99 of off']} of "
         f"{under['cells']} cells lie surely under 0.99 of off, "
         f"{under['cells surely under 0.98 of best']} surely under 0.98 of the best static k. "
-        f"{stalled} turns in which the machine stood still are left out. "
+        f"Turns in which the machine stood still are left out, {stalled} of all. "
         + _mix(verdicts)
         + ' `{"method": "auto"}` and no more (suffix and the EAGLE-3 head, costs measured at '
-        f"start): {mix:.2f} of off over the mix, {min(ratios):.2f} to {max(ratios):.2f} by cell."
+        f"start), over off, one at once: {default}."
     )
     return ["measured", *STATICS, "auto", "auto / best"], rows, note
 
