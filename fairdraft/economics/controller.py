@@ -91,8 +91,10 @@ class Controller:
         self._patience = Patience()
         self._tested: dict[str, int] = {}  # request → decision in which a drafter was last tried
         self._decisions = 0
-        none = np.zeros((1, k))
-        fill(none, none, np.ones(k + 1), np.zeros((2, k + 1)), 0.0, k, 1.0)  # compiles
+        self._nothing = [0.0] * k
+        self._blanks: dict[int, tuple[FloatArray, FloatArray]] = {}
+        none, free = self._blank(1)
+        fill(none, none, prices.steps(1, 0), free, 0.0, k, 1.0)  # compiles
 
     def rests(self, request_ids: Sequence[str]) -> bool:
         """Whether nothing is to be drafted in this step either; then `decide` is not called.
@@ -145,10 +147,11 @@ class Controller:
         gains, chosen = self._lookup_gains(request_ids, found)
         base = count / float(plain[0])
         pace = base * self._pace.speedup
-        tokens, seconds, best = float(count), float(plain[0]), np.zeros(count, np.int64)
         if any(found):
-            nobody, free = np.zeros_like(gains), np.zeros((count + 1, self.k + 1))
+            nobody, free = self._blank(count)
             tokens, seconds, best, _ = fill(gains, nobody, plain, free, 0.0, 0, pace)
+        else:
+            tokens, seconds, best = float(count), float(plain[0]), np.zeros(count, np.int64)
         methods: list[str | None] = list(chosen)
         brought = tokens / seconds / base - 1
         promised: dict[str, FloatArray] = {}
@@ -163,9 +166,10 @@ class Controller:
                     drafter if taken else name for taken, name in zip(takes, chosen, strict=True)
                 ]
         self._pace.add(tokens / count, seconds / float(plain[0]), passed)
-        self._account += EXPLORATION * float(plain[0]) * passed
         paying = bool(best.any())
-        self._explore(request_ids, asked, promised, plain, context, waits, methods, best)
+        if self.drafters:
+            self._account += EXPLORATION * float(plain[0]) * passed
+            self._explore(request_ids, asked, promised, plain, context, waits, methods, best)
         for drafter in self.drafters:
             others = [
                 name
@@ -173,7 +177,8 @@ class Controller:
                 if method != drafter or not length
             ]
             self.records[drafter].fade(others, len(others) == count, passed)
-        for i, length in enumerate(best):
+        lengths: list[int] = best.tolist()
+        for i, length in enumerate(lengths):
             if not length:
                 methods[i] = None
             elif methods[i] in self.drafters:
@@ -182,11 +187,11 @@ class Controller:
         self._patience.decided(
             request_ids,
             paying,
-            bool(best.any()),
+            paying or bool(best.any()),
             brought if looked and self.lookups else None,
             float(plain[0]),
         )
-        return Decision(methods, [int(length) for length in best], gain)
+        return Decision(methods, lengths, gain)
 
     def record(
         self, method: str, request_id: str, kind: Hashable, drafted: int, stood: int
@@ -200,34 +205,39 @@ class Controller:
         for records in self.records.values():
             records.forget(request_id)
 
+    def _blank(self, count: int) -> tuple[FloatArray, FloatArray]:
+        """What `fill` takes for a drafter that promises nothing and costs nothing."""
+        if count not in self._blanks:
+            self._blanks[count] = np.zeros((count, self.k)), np.zeros((count + 1, self.k + 1))
+        return self._blanks[count]
+
     def _lookup_gains(
         self, request_ids: Sequence[str], found: Sequence[Mapping[str, Offer]]
     ) -> tuple[FloatArray, list[str | None]]:
         """[B, k] survivals of each request's best lookup, and whose they are."""
-        gains = np.zeros((len(request_ids), self.k))
+        rows = [self._nothing] * len(request_ids)
         chosen: list[str | None] = [None] * len(request_ids)
-        for method in self.lookups if any(found) else ():
-            own = self._gains(method, request_ids, found)
-            better = own.sum(1) > gains.sum(1)
-            gains[better] = own[better]
-            for i in better.nonzero()[0]:
-                chosen[i] = method
-        return gains, chosen
+        for i, offers in enumerate(found):
+            most = 0.0
+            for method, offer in offers.items():
+                row = self.records[method].survivals(request_ids[i], offer.kind, offer.length)
+                if (total := sum(row)) > most:
+                    rows[i], chosen[i], most = row, method, total
+        return np.array(rows), chosen
 
     def _gains(
         self, method: str, request_ids: Sequence[str], offers: Sequence[Mapping[str, Offer]]
     ) -> FloatArray:
         """[B, k] survivals of each request's draft by a method, 0 beyond its length."""
-        gains = np.zeros((len(request_ids), self.k))
-        places = [i for i, each in enumerate(offers) if method in each and each[method].length]
-        if places:
-            made = [offers[i][method] for i in places]
-            survivals = self.records[method].survivals(
-                [request_ids[i] for i in places], [offer.kind for offer in made]
-            )
-            lengths = np.array([[offer.length] for offer in made])
-            gains[places] = np.where(np.arange(self.k) < lengths, survivals, 0.0)
-        return gains
+        survivals = self.records[method].survivals
+        return np.array(
+            [
+                survivals(name, each[method].kind, each[method].length)
+                if method in each
+                else self._nothing
+                for name, each in zip(request_ids, offers, strict=True)
+            ]
+        )
 
     def _explore(
         self,

@@ -16,6 +16,7 @@ PRIOR_STEPS = 16.0  # so many steps' worth of belief in the profile
 MEMORY = 0.98  # of a correction: machines get busy, and idle again
 CATCH_UP = 1 / 64  # of its first token's time, a drafter reads a row that it has not seen
 UNREAD_ROWS = 64  # that a drafter keeps of a text while nobody asks for its drafts
+LESSONS = 4  # steps noted before prices are worked out anew
 ODD = 2.0  # a step so many times longer or shorter than expected counts as just that
 
 
@@ -26,14 +27,13 @@ class _Correction:
     """
 
     def __init__(self, bands: int = 1) -> None:
-        self.weights = np.full(bands, PRIOR_STEPS)
-        self.factors = np.ones(bands)
+        self.weights, self.factors = [PRIOR_STEPS] * bands, [1.0] * bands
 
     def add(self, ratio: float, band: int = 0) -> None:
         """Note one ratio."""
-        before = float(self.factors[band])
-        weight = PRIOR_STEPS + MEMORY * (float(self.weights[band]) - PRIOR_STEPS) + 1
-        self.factors += (1 - self.factors) * (1 - MEMORY)
+        before = self.factors[band]
+        weight = PRIOR_STEPS + MEMORY * (self.weights[band] - PRIOR_STEPS) + 1
+        self.factors = [factor + (1 - factor) * (1 - MEMORY) for factor in self.factors]
         bounded = min(max(ratio, before / ODD), before * ODD)
         self.factors[band] = before + (bounded - before) / weight
         self.weights[band] = weight
@@ -64,13 +64,14 @@ class Prices:
         self.drafters = drafters
         self.k = k
         self._steps: dict[tuple[int, int], FloatArray] = {}
-        self._corrected: dict[tuple[int, int], FloatArray] = {}  # of _steps, since the last lesson
+        self._corrected: dict[tuple[int, int], FloatArray] = {}  # of _steps, as last worked out
         self._drafts: dict[tuple[str, int, int], FloatArray] = {}
         # By requests, for each number of draft tokens a request, 0 to k.
         self._bands: defaultdict[int, _Correction] = defaultdict(lambda: _Correction(k + 1))
         self._draft_corrections: defaultdict[str, _Correction] = defaultdict(_Correction)
         self._reading: defaultdict[str, _Correction] = defaultdict(_Correction)
         self._lookups: dict[str, float] = {}
+        self._lessons = 0
 
     def steps(self, requests: int, context: float) -> FloatArray:
         """[requests · k + 1]: seconds of a step with 0, 1, 2 … draft tokens, all requests together.
@@ -85,7 +86,7 @@ class Prices:
             rows = (1 + np.arange(requests * self.k + 1) / requests).tolist()
             self._steps[place] = self.step.table([requests], rows, middle)[0]
         if place not in self._corrected:
-            factors = self._bands[requests].factors.repeat(requests)
+            factors = np.array(self._bands[requests].factors).repeat(requests)
             corrected = self._steps[place] * factors[: requests * self.k + 1]
             self._corrected[place] = np.maximum.accumulate(corrected)
             self._corrected[place].setflags(write=False)
@@ -94,7 +95,7 @@ class Prices:
     def drafts(self, method: str, requests: int, context: float) -> FloatArray:
         """[requests + 1, k + 1]: seconds to draft for so many requests, so many tokens each."""
         expected = self._expected(method, requests, context)
-        corrected: FloatArray = expected * self._draft_corrections[method].factors
+        corrected: FloatArray = expected * self._draft_corrections[method].factors[0]
         return corrected
 
     def _expected(self, method: str, requests: int, context: float) -> FloatArray:
@@ -114,7 +115,7 @@ class Prices:
         if not rows or method not in self.drafters:
             return 0.0
         token = float(self._expected(method, 1, context)[1, 1])
-        return reading(token, rows) * float(self._reading[method].factors[0])
+        return reading(token, rows) * self._reading[method].factors[0]
 
     def learn_step(self, requests: int, drafted: int, context: float, seconds: float) -> None:
         """Note what a step took that ran only requests that decode.
@@ -132,7 +133,9 @@ class Prices:
         if place in self._steps:
             expected = float(self._steps[place][extra])
             self._bands[requests].add(seconds / expected, extra // requests)
-            self._corrected.clear()
+            self._lessons += 1
+            if self._lessons % LESSONS == 0:
+                self._corrected.clear()
 
     def learn_draft(
         self, method: str, requests: int, k: int, context: float, seconds: float

@@ -9,6 +9,8 @@ an exponent φ, and a token stands with rate^φ (proportional hazards, Cox 1972)
 
 ψ is the like of the latest drafts of anybody: a new request starts from what goes on now. Only what
 was verified counts, or what the text then said of a draft that was chosen, not drawn.
+
+Lists of k numbers, looked at and noted in every step: numpy would take longer to be called.
 """
 
 from __future__ import annotations
@@ -17,10 +19,6 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-FloatArray = NDArray[np.float64]
 Counts = tuple[float, float, float]  # tokens tested, that stood, that were expected to
 
 NOTHING: Counts = (0.0, 0.0, 0.0)
@@ -37,6 +35,41 @@ REFRESH = 8  # drafts noted before rates are worked out anew
 MOST_LIKELY, LEAST_LIKELY = 0.1, 10.0  # bounds of φ
 
 
+class _Drafts:
+    """Of so many drafts that tested the token at each place, so many had it stand; older ones count
+    less."""
+
+    def __init__(self, k: int) -> None:
+        self.tested, self.stood = [0.0] * k, [0.0] * k
+
+    def rates(self, prior: Sequence[float]) -> list[float]:
+        """[k]: drawn towards a prior."""
+        return [
+            (stood + rate * PRIOR_TOKENS) / (tested + PRIOR_TOKENS)
+            for tested, stood, rate in zip(self.tested, self.stood, prior, strict=True)
+        ]
+
+    def note(self, tested: int, stood: int) -> tuple[list[float], list[float]]:
+        """One draft more; by how much `tested` and `stood` grow."""
+        grown = (
+            [(MEMORY - 1) * n + (i < tested) for i, n in enumerate(self.tested)],
+            [(MEMORY - 1) * n + (i < stood) for i, n in enumerate(self.stood)],
+        )
+        self.add(grown)
+        return grown
+
+    def add(self, grown: tuple[list[float], list[float]]) -> None:
+        """So much more."""
+        tested, stood = grown
+        self.tested = [n + more for n, more in zip(self.tested, tested, strict=True)]
+        self.stood = [n + more for n, more in zip(self.stood, stood, strict=True)]
+
+    def fade(self, memory: float) -> None:
+        """All count less."""
+        self.tested = [n * memory for n in self.tested]
+        self.stood = [n * memory for n in self.stood]
+
+
 class Records:
     """One method's.
 
@@ -47,31 +80,28 @@ class Records:
 
     def __init__(self, k: int, prior: tuple[float, float] = PRIOR_RATES) -> None:
         self.k = k
-        self._prior = np.array([prior[0], *[prior[1]] * (k - 1)])
-        # [2, k] each: drafts that tested the token, and those in which it stood; older ones faded.
-        self._kinds: defaultdict[Hashable, FloatArray] = defaultdict(lambda: np.zeros((2, k)))
-        self._all: FloatArray = np.zeros((2, k))
+        self._prior = [prior[0], *[prior[1]] * (k - 1)]
+        self._kinds: defaultdict[Hashable, _Drafts] = defaultdict(lambda: _Drafts(k))
+        self._all = _Drafts(k)
         self._stale = 0
-        self._rates: dict[Hashable, FloatArray] = {}
+        self._rates: dict[Hashable, list[float]] = {}
         self._own: dict[str, Counts] = {}
         self._latest: Counts = NOTHING
 
-    def rates(self, kind: Hashable) -> FloatArray:
+    def rates(self, kind: Hashable) -> list[float]:
         """[k]: of each token, given those before it, in drafts of this kind."""
         found = self._rates.get(kind)
         if found is None:
-            tested, stood = self._all
-            everybody = (stood + self._prior * PRIOR_TOKENS) / (tested + PRIOR_TOKENS)
-            tested, stood = self._kinds[kind]
-            found = (stood + everybody * PRIOR_TOKENS) / (tested + PRIOR_TOKENS)
-            self._rates[kind] = found
+            found = self._rates[kind] = self._kinds[kind].rates(self._all.rates(self._prior))
         return found
 
-    def survivals(self, request_ids: Sequence[str], kinds: Sequence[Hashable]) -> FloatArray:
-        """[requests, k]: S_1 … of each request's next draft."""
-        rates = np.array([self.rates(kind) for kind in kinds])
-        likeness = np.array([[self._likeness(name)] for name in request_ids])
-        found: FloatArray = (rates**likeness).cumprod(1)
+    def survivals(self, request_id: str, kind: Hashable, length: int) -> list[float]:
+        """[k]: S_1 … of a request's next draft of so many tokens, 0 beyond them."""
+        likeness, standing = self._likeness(request_id), 1.0
+        found = [0.0] * self.k
+        for i, rate in enumerate(self.rates(kind)[:length]):
+            standing *= rate**likeness
+            found[i] = standing
         return found
 
     def _likeness(self, request_id: str) -> float:
@@ -90,15 +120,10 @@ class Records:
             stood: how many of them did.
         """
         tested = min(stood + 1, drafted)
-        new = (tested, stood, float(self.rates(kind)[:tested].sum()))
+        new = (tested, stood, sum(self.rates(kind)[:tested]))
         self._own[request_id] = _faded(self._own.get(request_id, NOTHING), OWN_MEMORY, new)
         self._latest = _faded(self._latest, OWN_MEMORY, new)
-        kept = self._kinds[kind]
-        before = kept.copy()
-        kept *= MEMORY
-        kept[0, :tested] += 1
-        kept[1, :stood] += 1
-        self._all += kept - before
+        self._all.add(self._kinds[kind].note(tested, stood))
         self._stale += 1
         if self._stale >= REFRESH:
             self._stale = 0
@@ -120,7 +145,7 @@ class Records:
             return
         self._latest = _faded(self._latest, memory)
         for counts in (self._all, *self._kinds.values()):
-            counts *= RATES_MEMORY**steps
+            counts.fade(RATES_MEMORY**steps)
         self._stale += 1
         if self._stale >= REFRESH:
             self._stale = 0

@@ -88,6 +88,7 @@ class CostSurface:
                     "every number of requests with every number of rows"
                 )
         self.grid = _monotone(grid)
+        self._holes = np.argwhere(np.isnan(grid).any(2)).tolist()  # columns that have some
 
     def seconds(
         self, requests: float, rows: float, context: float, extrapolate: bool = False
@@ -114,12 +115,10 @@ class CostSurface:
 
     def table(self, requests: Sequence[float], rows: Sequence[float], context: float) -> FloatArray:
         """[len(requests), len(rows)]: seconds of all these steps, extrapolated where need be."""
-        plane = np.array(
-            [
-                [self._along_context(i, j, context) for j in range(len(self.rows))]
-                for i in range(len(self.requests))
-            ]
-        )
+        within = max(context, self.contexts[0])
+        plane = self.grid @ _weights(self.contexts, [within])[0]
+        for i, j in self._holes:
+            plane[i, j] = self._along_context(i, j, context)
         found = _weights(self.requests, requests) @ plane @ _weights(self.rows, rows).T
         least: FloatArray = np.maximum(found, _LEAST)
         return least

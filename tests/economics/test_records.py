@@ -22,14 +22,14 @@ def feed(
 
 
 def first(records: Records, name: str, kind: object = None) -> float:
-    return float(records.survivals([name], [kind])[0, 0])
+    return float(records.survivals(name, kind, K)[0])
 
 
 def test_the_truth_is_found() -> None:
     """20,000 drafts of two kinds; what is remembered of them is averaged, for it is never long."""
     truth = {"long": [0.9, 0.8, 0.8, 0.6], "short": [0.5, 0.3, 0.6, 0.5]}
     records = Records(K)
-    seen: dict[str, list[np.ndarray]] = {kind: [] for kind in truth}
+    seen: dict[str, list[list[float]]] = {kind: [] for kind in truth}
     for i in range(400):
         for j, (kind, rates) in enumerate(truth.items()):
             feed(records, f"{i}", kind, rates, 25, seed=2 * i + j)
@@ -44,7 +44,7 @@ def test_the_truth_is_found() -> None:
 def test_before_anything_was_seen() -> None:
     once, on = PRIOR_RATES
     expected = np.array([once, on, on, on]).cumprod()
-    np.testing.assert_allclose(Records(K).survivals(["a"], [None])[0], expected)
+    np.testing.assert_allclose(Records(K).survivals("a", None, K), expected)
 
 
 def test_a_new_request_starts_from_the_workload() -> None:
@@ -52,8 +52,8 @@ def test_a_new_request_starts_from_the_workload() -> None:
     for i in range(200):
         feed(records, "good", None, [0.9] * K, 1, seed=i)
         feed(records, "bad", None, [0.1] * K, 1, seed=i)
-    found = records.survivals(["new"], [None])[0]
-    np.testing.assert_allclose(found, records.rates(None).cumprod(), atol=0.1)
+    found = records.survivals("new", None, K)
+    np.testing.assert_allclose(found, np.cumprod(records.rates(None)), atol=0.1)
     assert first(records, "bad") < first(records, "new") < first(records, "good")
 
 
@@ -97,7 +97,7 @@ def test_what_ended_is_forgotten_but_for_the_workload() -> None:
     records = Records(K)
     feed(records, "a", None, [0.2] * K, 100, seed=5)
     feed(records, "b", None, [0.9] * K, 100, seed=6)
-    rates = records.rates(None).copy()
+    rates = records.rates(None)
     records.forget("a")
     records.forget("never seen")
     assert first(records, "a") == first(records, "new") > PRIOR_RATES[0]
@@ -151,7 +151,9 @@ def test_survivals_never_rise_and_are_probabilities(seen: list[tuple]) -> None:
     records = Records(K)
     for name, kind, drafted, stood in seen:
         records.record(name, kind, drafted, min(stood, drafted))
-    found = records.survivals(["a", "b", "new"], [None, 1, 2])
-    assert found.shape == (3, K)
-    assert ((found >= 0) & (found <= 1)).all()
-    assert (np.diff(found, axis=1) <= 1e-12).all()
+    for name, kind, length in (("a", None, K), ("b", 1, K - 1), ("new", 2, 1)):
+        found = records.survivals(name, kind, length)
+        assert len(found) == K
+        assert all(0 <= chance <= 1 for chance in found)
+        assert found == sorted(found, reverse=True)
+        assert not any(found[length:])
