@@ -1,11 +1,11 @@
 """Every static draft length, off, and `auto`, measured in turns: what docs/pricing.md is held to.
 
-Methods × draft lengths × streams × workloads on the demo model in bfloat16. All settings answer
-the prompts of a cell, each in an engine of its own, in turns of eight steps, two at a time between
-those of all the others, for the machine is slow at some times and quick at others. As many prompts
-run as there are streams, and more wait; an engine's clock stops when fewer are left, and while
-prompts are read. Of many streams prompts are answered twice, for there the clock's steps are few;
-no engine keeps a text but the one of plain `auto`.
+Methods × draft lengths × streams × workloads on the demo model in bfloat16. All settings of a
+method, and off, answer the prompts of a cell, each in an engine of its own, in turns of eight
+steps, two at a time between those of the others, for the machine is slow at some times and quick at
+others. As many prompts run as there are streams, and more wait; an engine's clock stops when fewer
+are left, and while prompts are read. Of many streams prompts are answered twice, for there the
+clock's steps are few; no engine that sees a prompt twice keeps its text.
 Workloads: humaneval, gsm8k, mt_bench (greedy); "copies" edits code it was given; "never repeats" is
 sampled at temperature 1.5, the same tokens everywhere; "switches" takes turns between the two in
 one run. Between the turns of a cell that is predicted the machine is profiled, on no prompt of the
@@ -15,7 +15,7 @@ The parts are kept, so that a run can be cut short and go on:
 
     python -m benchmarks.controller profile    what steps cost, no prompt of the grid read
     python -m benchmarks.controller traces     what long drafts come to, untimed
-    python -m benchmarks.controller live       the grid, about 50 minutes on two cores
+    python -m benchmarks.controller live       the grid, about an hour on two cores; or: live ngram
     python -m benchmarks.controller report     predicted against measured; replay
 """
 
@@ -25,6 +25,7 @@ import argparse
 import itertools
 import json
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from benchmarks.common import NOISE, RESULTS, WORK, kept, standing
@@ -58,7 +59,6 @@ WARM_UPS = (
 )
 KEPT = WORK / "controller"
 PROFILE = RESULTS / "profile.json"
-OFF = ("off", 0)
 
 
 def configuration(method: str, k: int | None = None) -> dict[str, Any]:
@@ -107,18 +107,22 @@ def jobs(llm: LLM, workload: str, streams: int, answers: int = 1) -> list[Job]:
     ] * answers
 
 
-def settings() -> dict[str, tuple[str, int | None]]:
-    """Every engine of the grid by name."""
-    static = {f"{method} k={k}": (method, k) for method in METHODS for k in KS}
-    steered = {f"{method} auto": (method, None) for method in METHODS}
-    return {"off": OFF, **static, **steered, "auto": ("auto", None)}
+def settings(method: str) -> dict[str, LLM]:
+    """The engines of a method by name, warm."""
+    engines = {"off": load(None)}
+    if method != "auto":
+        engines |= {f"k={k}": load(configuration(method, k)) for k in KS}
+    engines["auto"] = load(configuration(method))
+    for llm in engines.values():
+        llm.generate(list(WARM_UPS), SamplingParams(temperature=0, max_tokens=24, ignore_eos=True))
+    return engines
 
 
-def demo() -> tuple[ModelRunner, list[SpeculativeConfig], Any]:
-    """What is profiled: the target, every method, and the tokenizer."""
+def demo(*methods: str) -> tuple[ModelRunner, list[SpeculativeConfig], Any]:
+    """What is profiled: the target, the methods, and the tokenizer."""
     checkpoint = load_checkpoint("demo")
     runner = ModelRunner(checkpoint.model, tokenizer=checkpoint.tokenizer, name="demo")
-    return runner, [SpeculativeConfig(name, max(KS)) for name in METHODS], checkpoint.tokenizer
+    return runner, [SpeculativeConfig(name, max(KS)) for name in methods], checkpoint.tokenizer
 
 
 def trace() -> dict[str, Any]:
@@ -166,7 +170,9 @@ def ask(method: str, written: Request) -> dict[str, Any]:
     return {"context": written.num_prompt_tokens, "found": found, "stood": stood}
 
 
-def measure_cell(engines: dict[str, LLM], workload: str, streams: int) -> dict[str, Any]:
+def measure_cell(
+    method: str, engines: dict[str, LLM], workload: str, streams: int
+) -> dict[str, Any]:
     """Every engine in turns, and the machine between them."""
     made = jobs(engines["off"], workload, streams, ANSWERS[streams])
     order = list(engines)
@@ -176,9 +182,9 @@ def measure_cell(engines: dict[str, LLM], workload: str, streams: int) -> dict[s
         for name in [*order[first:], *order[:first]]
     }
     active, rounds = list(under_way.values()), None
-    if workload in PREDICTED:
+    if workload in PREDICTED and method in METHODS:
         context = sum(len(job.prompt) for job in made) // len(made) + TOKENS // 2
-        runner, methods, tokenizer = demo()
+        runner, methods, tokenizer = demo(method)
         grid = ProfileGrid((streams,), contexts=(context,), prefill=())
         rounds = Profiler(runner, grid, methods, tokenizer)
         for _ in range(WARM_UP):
@@ -189,26 +195,34 @@ def measure_cell(engines: dict[str, LLM], workload: str, streams: int) -> dict[s
         active = [each for each in active if each.go_on(VISIT)]
         if not active:
             break
-    found: dict[str, Any] = {"runs": {name: each.result() for name, each in under_way.items()}}
+    environment = benchmark_environment()
+    found: dict[str, Any] = {
+        "commit": environment["git_commit"],
+        "runs": {name: each.result() for name, each in under_way.items()},
+    }
     if rounds is not None:
-        found["profile"] = rounds.profile("demo", benchmark_environment()).to_json()
+        found["profile"] = rounds.profile("demo", environment).to_json()
     return found
 
 
-def measure_live() -> None:
-    """Measure the grid, cell by cell."""
-    engines = {
-        name: load(None if (method, k) == OFF else configuration(method, k))
-        for name, (method, k) in settings().items()
-    }
-    for llm in engines.values():
-        llm.generate(list(WARM_UPS), SamplingParams(temperature=0, max_tokens=24, ignore_eos=True))
-    for streams, workload in itertools.product(STREAMS, WORKLOADS):
-        name = f"live-{workload.replace(' ', '-')}-{streams}"
-        runs = kept(KEPT, name, partial(measure_cell, engines, workload, streams))["runs"]
+def live_path(method: str, workload: str, streams: int) -> Path:
+    """Where a cell is kept."""
+    return KEPT / f"live-{method}-{workload.replace(' ', '-')}-{streams}.json"
+
+
+def measure_live(method: str) -> None:
+    """Measure a method's grid, cell by cell; of plain `auto` one text at a time."""
+    engines = settings(method)
+    cells = list(itertools.product(STREAMS, WORKLOADS))
+    if method == "auto":
+        cells = [(1, workload) for workload in WORKLOADS[:-1]]
+    for count, workload in cells:
+        path = live_path(method, workload, count)
+        measure = partial(measure_cell, method, engines, workload, count)
+        runs = kept(KEPT, path.stem, measure)["runs"]
         rates = {name: rate(run) for name, run in runs.items()}
-        shown = "  ".join(f"{name} {rates[name] / rates['off']:.2f}" for name in engines)
-        print(f"{workload:14} {streams}: {shown}", flush=True)
+        shown = "  ".join(f"{name} {rates[name] / rates['off']:.3f}" for name in engines)
+        print(f"{method:7} {workload:14} {count}: {shown}", flush=True)
 
 
 def main() -> None:
@@ -216,10 +230,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("part", choices=("profile", "traces", "live", "report"))
-    part = parser.parse_args().part
+    parser.add_argument("methods", nargs="*", help="of the live grid; all if left out")
+    options = parser.parse_args()
+    part = options.part
     KEPT.mkdir(parents=True, exist_ok=True)
     if part == "profile":
-        runner, methods, tokenizer = demo()
+        runner, methods, tokenizer = demo(*METHODS)
         grid = ProfileGrid(contexts=(128, 256, 512))
         environment = benchmark_environment()
         found = profile_model(runner, grid, methods, tokenizer, "demo", environment).to_json()
@@ -227,7 +243,8 @@ def main() -> None:
     elif part == "traces":
         kept(KEPT, "traces", trace)
     elif part == "live":
-        measure_live()
+        for method in options.methods or (*METHODS, "auto"):
+            measure_live(method)
     else:
         from benchmarks.controller_report import write
 

@@ -20,6 +20,7 @@ from benchmarks.controller import (
     PROFILE,
     STREAMS,
     WORKLOADS,
+    live_path,
 )
 from benchmarks.turns import interval, paired, rate, turns
 from fairdraft.economics.estimators import ratio_of_means
@@ -129,52 +130,54 @@ def predict(
 def live(traces: dict[str, Any]) -> list[dict[str, Any]]:
     """Every cell that was measured, with what was predicted for its static settings."""
     rows = []
-    for streams, workload in itertools.product(STREAMS, WORKLOADS):
-        path = KEPT / f"live-{workload.replace(' ', '-')}-{streams}.json"
+    for method, streams, workload in itertools.product(METHODS, STREAMS, WORKLOADS):
+        path = live_path(method, workload, streams)
         if not path.exists():
             continue
         cell = json.loads(path.read_text())
         found = cell["runs"]
         profile = Profile.of(cell["profile"]) if "profile" in cell else None
         rates = {name: rate(each) for name, each in found.items()}
-        for method in METHODS:
-            statics = ["off", *(f"{method} k={k}" for k in KS)]
-            best = max(statics, key=lambda name: rates[name])
-            steered = found[f"{method} auto"]
-            row = {
+        statics = [f"k={k}" for k in KS]
+        best = max(["off", *statics], key=lambda name: rates[name])
+        rows.append(
+            {
                 "method": method,
                 "streams": streams,
                 "workload": workload,
-                "rates": {
-                    "k=0": rates["off"],
-                    **{f"k={k}": rates[f"{method} k={k}"] for k in KS},
-                    "auto": rates[f"{method} auto"],
-                    "default": rates["auto"],
-                },
-                "over_off": interval(steered, found["off"]),
-                "over_best": interval(steered, found[best]),
-                "default_over_off": interval(found["auto"], found["off"]),
+                "commit": cell["commit"],
+                "rates": {"k=0": rates["off"], **{n: rates[n] for n in (*statics, "auto")}},
+                "over_off": interval(found["auto"], found["off"]),
+                "over_best": interval(found["auto"], found[best]),
                 "predicted": profile and predict(profile, traces, method, workload, streams),
-                "stalled": {
-                    name: len(each["turns"]) - len(turns(each)) for name, each in found.items()
-                },
-                "speedups": {f"k={k}": paired(found[f"{method} k={k}"], found["off"]) for k in KS},
-                "samples": {
-                    name: {
-                        "turns": each["turns"],
-                        "step_ms": each["times"]["total"] / each["times"]["num_steps"] * 1e3,
-                        "propose_ms": each["times"]["propose"] / each["times"]["num_steps"] * 1e3,
-                        "tokens_per_draft": each["counters"]["num_accepted_tokens"]
-                        / max(each["counters"]["num_drafts"], 1)
-                        + 1,
-                        "drafted": each["counters"]["num_draft_tokens"],
-                    }
-                    for name, each in found.items()
-                    if name in ("off", "auto") or name.startswith(method)
-                },
+                "stalled": sum(len(each["turns"]) - len(turns(each)) for each in found.values()),
+                "speedups": {name: paired(found[name], found["off"]) for name in statics},
+                "samples": {name: sample(each) for name, each in found.items()},
             }
-            rows.append(row)
+        )
     return rows
+
+
+def sample(run: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a run."""
+    times, counters = run["times"], run["counters"]
+    return {
+        "turns": run["turns"],
+        **{f"{verb}_ms": times[verb] / times["num_steps"] * 1e3 for verb in ("total", "propose")},
+        "tokens_per_draft": counters["num_accepted_tokens"] / max(counters["num_drafts"], 1) + 1,
+        "drafted": counters["num_draft_tokens"],
+    }
+
+
+def alone() -> dict[str, list[float]]:
+    """By workload, plain `auto` over off and its interval, one text at a time."""
+    paths = {workload: live_path("auto", workload, 1) for workload in WORKLOADS}
+    cells = {
+        workload: json.loads(path.read_text())["runs"]
+        for workload, path in paths.items()
+        if path.exists()
+    }
+    return {name: interval(runs["auto"], runs["off"]) for name, runs in cells.items()}
 
 
 def errors(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -289,6 +292,7 @@ def write() -> None:
         "live": measured,
         "verdicts": {title: verdicts(rows, statics) for title, rows in titled.items()},
         "predicted": cells,
+        "alone": alone(),
     }
     if cells:
         off_by = np.array([c["predicted"] / c["measured"] - 1 for c in cells])

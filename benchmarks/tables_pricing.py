@@ -85,13 +85,13 @@ def live(report: Report) -> Rows:
         what: sum(verdict[what] for verdict in verdicts.values())
         for what in ("cells surely under 0.99 of off", "cells surely under 0.98 of best", "cells")
     }
-    shared = [row for row in report["live"] if row["method"] == METHODS[0]]
-    stalled = sum(sum(row["stalled"].values()) for row in shared)
-    # Suffix remembers past answers there, and the other cells answer a prompt twice.
-    alone = [row for row in shared if row["streams"] == 1 and row["workload"] != "switches"]
-    default = ", ".join(
-        f"{row['rates']['default'] / row['rates']['k=0']:.2f} {row['workload']}" for row in alone
-    )
+    stalled = sum(row["stalled"] for row in report["live"])
+    default = ", ".join(f"{over:.2f} {name}" for name, (over, _, _) in report["alone"].items())
+    commits = {
+        commit[:10]: sorted({row["method"] for row in report["live"] if row["commit"] == commit})
+        for commit in {row["commit"] for row in report["live"]}
+    }
+    measured_at = "; ".join(f"{', '.join(own)} at {commit}" for commit, own in commits.items())
     note = (
         "Speedup over off, measured in turns of eight steps; brackets are 95% intervals, of a cell "
         f"over its turns, of the mix over cells. {under['cells surely under 0.99 of off']} of "
@@ -100,7 +100,7 @@ def live(report: Report) -> Rows:
         f"Turns in which the machine stood still are left out, {stalled} of all. "
         + _mix(verdicts)
         + ' `{"method": "auto"}` and no more (suffix and the EAGLE-3 head, costs measured at '
-        f"start), over off, one at once: {default}."
+        f"start), over off, one at once: {default}. Measured: {measured_at}."
     )
     return ["measured", *STATICS, "auto", "auto / best"], rows, note
 
