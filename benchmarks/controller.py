@@ -233,6 +233,9 @@ def main() -> None:
     parser.add_argument("methods", nargs="*", help="of the live grid; all if left out")
     options = parser.parse_args()
     part = options.part
+    for method in options.methods:
+        if part != "live" or method not in (*METHODS, "auto"):
+            parser.error(f"{method!r} is no method of the live grid: {', '.join(METHODS)}, auto")
     KEPT.mkdir(parents=True, exist_ok=True)
     if part == "profile":
         runner, methods, tokenizer = demo(*METHODS)

@@ -209,8 +209,8 @@ def idle(report: Report) -> Rows:
     ]
     note = (
         f"The demo model in bfloat16, {report['tokens']} tokens a text at temperature 1.5; of "
-        "steps that draft nothing, the share that `auto` takes. Most of it is what any "
-        "proposer costs: noting which rows stand."
+        "steps that draft nothing, the share that `auto` takes, and noting which rows stand, as "
+        "for any proposer."
     )
     header = [
         "auto over",

@@ -19,7 +19,7 @@ from fairdraft.cli.measurement import record
 from fairdraft.telemetry import SpecCounters, StepTimes
 
 FloatArray = NDArray[np.float64]
-STALL = 3.0
+STALL = 3.0  # times the median pace
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def interval(one: dict[str, Any], other: dict[str, Any], draws: int = 2000) -> l
 def paired(one: dict[str, Any], off: dict[str, Any]) -> float:
     """Tokens a second of a run over another's, step times compared turn by turn: the median.
 
-    Both ran in the same seconds of each turn, and every step of the one is alike.
+    Turns of the same number were made in the same seconds; a stall in one of them is outvoted.
     """
     ours, theirs = (np.array(run["turns"], np.float64) for run in (one, off))
     tokens_a_step = [run[:, 1].sum() / run[:, 2].sum() for run in (ours, theirs)]

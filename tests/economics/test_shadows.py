@@ -23,7 +23,8 @@ class Noting(Controller):
         self.noted: list[tuple[int, int]] = []
 
     def record(self, method: str, request_id: str, kind: object, drafted: int, stood: int) -> None:
-        """Note it."""
+        """Learn it, and note it."""
+        super().record(method, request_id, kind, drafted, stood)
         self.noted.append((drafted, stood))
 
 

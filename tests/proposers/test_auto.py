@@ -137,6 +137,29 @@ def test_it_drafts_nothing_where_everything_is_dear(write: Callable[..., str]) -
     assert not engine.counters.num_draft_tokens
 
 
+def test_where_nothing_pays_few_steps_decide(
+    write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Finding out takes a twentieth of a step: it is done ever less often."""
+    clock = itertools.count()
+    monkeypatch.setattr(auto, "perf_counter", lambda: 0.05 * next(clock))
+    proposer = AutoProposer(4, [TOY], write(growth=1.0, c=1.0))
+    decided: list[int] = []
+    propose = proposer.propose
+
+    def watched(*args: Any) -> list[Draft]:
+        decided.append(engine.times.num_steps)
+        return propose(*args)
+
+    engine = Engine(toy_config(max_num_seqs=1), ToyRunner(), proposer=proposer)
+    monkeypatch.setattr(proposer, "propose", watched)
+    engine.add_request((1, 2), GREEDY, seed=0)
+    while engine.has_unfinished_requests:
+        engine.step()
+    assert decided == [0, 1, 3, 7, 15, 31]
+    assert proposer.decisions == {("off", 0): 39}
+
+
 def test_a_drafter_that_fails_is_left_but_for_trying(write: Callable[..., str]) -> None:
     proposer = AutoProposer(4, [{"method": "toy", "accuracy": 0.0}], write(growth=0.2, c=0.2))
     run(proposer, count=40)
