@@ -33,7 +33,7 @@ from benchmarks.turns import Answering, Job, rate
 from fairdraft import LLM, SamplingParams
 from fairdraft.cli.datasets import load_prompts
 from fairdraft.config import SpeculativeConfig
-from fairdraft.economics.traced import read_trace
+from fairdraft.economics.autopilot.draft_potential import read_trace
 from fairdraft.models import ModelRunner, load_checkpoint
 from fairdraft.profiling import WARM_UP, ProfileGrid, Profiler, profile_model
 from fairdraft.proposers import build_proposer

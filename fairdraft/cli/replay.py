@@ -13,9 +13,9 @@ from fairdraft.cli.options import words
 from fairdraft.errors import ConfigError, ReadingError
 
 if TYPE_CHECKING:
-    from fairdraft.economics.policies import Policy
+    from fairdraft.economics.autopilot.draft_potential import Text
+    from fairdraft.economics.autopilot.policies import Policy
     from fairdraft.economics.profile import Profile
-    from fairdraft.economics.traced import Text
 
 ORACLE, AUTO = "oracle", "auto"
 
@@ -42,9 +42,9 @@ def replay(
     Several traces are several kinds of traffic, one after the other. A policy cannot draft further
     than the trace did. The oracle knows what will stand, and does what is best step by step.
     """
+    from fairdraft.economics.autopilot.draft_potential import read_trace
+    from fairdraft.economics.autopilot.replay import replay as write_again
     from fairdraft.economics.profile import Profile
-    from fairdraft.economics.replay import replay as write_again
-    from fairdraft.economics.traced import read_trace
 
     lookup = _is_lookup(method)
     texts: list[Text] = []
@@ -107,8 +107,8 @@ def _policy(name: str, method: str, lookup: bool, profile: Profile, traced: int)
     Raises:
         ConfigError: no such policy, or one that drafts further than the trace.
     """
-    from fairdraft.economics.policies import Auto, Oracle, Static
-    from fairdraft.economics.prices import Prices
+    from fairdraft.economics.autopilot.policies import Auto, Oracle, Static
+    from fairdraft.economics.costs.live_costs import Prices
 
     if name in (AUTO, ORACLE):
         prices = Prices(profile.step, {} if lookup else {method: profile.drafter(method)}, traced)

@@ -12,10 +12,10 @@ from typing import Any
 
 from fairdraft.config import require
 from fairdraft.draft import EMPTY_DRAFT, Draft
-from fairdraft.economics.controller import Controller, Decision, Offer, heat_of
-from fairdraft.economics.prices import Prices
+from fairdraft.economics.autopilot.pilot import Controller, Decision, Offer, heat_of
+from fairdraft.economics.autopilot.unverified import Shadow, Shadows
+from fairdraft.economics.costs.live_costs import Prices
 from fairdraft.economics.profile import Profile
-from fairdraft.economics.shadows import Shadow, Shadows
 from fairdraft.economics.surface import CostSurface
 from fairdraft.models import ModelRunner
 from fairdraft.proposers.base import Proposer, Rows
@@ -51,7 +51,7 @@ class _Asked:
 class AutoProposer(Proposer):
     """Per request and step: who drafts, and how much, 0 included.
 
-    See `economics.controller` for how it decides. Costs come from a profile, or from a second of
+    See `economics.autopilot.pilot` for how it decides. Costs come from a profile, or from a second of
     measuring when the model is loaded, and are corrected by every step that runs. What lookups
     found is judged by the text that follows, so that they cost nothing to try; drafters that do
     not pay are tried again now and then.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fairdraft.draft import Draft
-from fairdraft.economics.prices import UNREAD_ROWS
+from fairdraft.economics.costs.live_costs import UNREAD_ROWS
 from fairdraft.models import FlatBatch
 from fairdraft.proposers.base import Needs, Rows
 from fairdraft.proposers.drafters import Span, flat_batch

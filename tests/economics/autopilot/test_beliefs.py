@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairdraft.economics.records import LEAST_LIKELY, MOST_LIKELY, PRIOR_RATES, Records
+from fairdraft.economics.autopilot.beliefs import LEAST_LIKELY, MOST_LIKELY, PRIOR_RATES, Records
 
 K = 4
 

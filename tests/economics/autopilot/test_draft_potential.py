@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fairdraft.economics.traced import Text, read_trace
+from fairdraft.economics.autopilot.draft_potential import Text, read_trace
 from fairdraft.errors import ReadingError
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from fairdraft.economics.policies import Auto, Oracle, Static
-from fairdraft.economics.prices import Prices
-from fairdraft.economics.replay import replay
-from fairdraft.economics.traced import Text
+from fairdraft.economics.autopilot.draft_potential import Text
+from fairdraft.economics.autopilot.policies import Auto, Oracle, Static
+from fairdraft.economics.autopilot.replay import replay
+from fairdraft.economics.costs.live_costs import Prices
 from tests.economics.conftest import K, linear
 
 

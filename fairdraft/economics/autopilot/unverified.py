@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-from fairdraft.economics.controller import Controller
+from fairdraft.economics.autopilot.pilot import Controller
 
 
 @dataclass(frozen=True)

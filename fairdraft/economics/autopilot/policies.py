@@ -8,11 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
-from fairdraft.economics.controller import Controller, Offer, heat_of
-from fairdraft.economics.filling import Pace, fill
-from fairdraft.economics.prices import UNREAD_ROWS, Prices
-from fairdraft.economics.shadows import Shadow, Shadows
-from fairdraft.economics.traced import Text
+from fairdraft.economics.autopilot.allocate import Pace, fill
+from fairdraft.economics.autopilot.draft_potential import Text
+from fairdraft.economics.autopilot.pilot import Controller, Offer, heat_of
+from fairdraft.economics.autopilot.unverified import Shadow, Shadows
+from fairdraft.economics.costs.live_costs import UNREAD_ROWS, Prices
 
 
 @dataclass

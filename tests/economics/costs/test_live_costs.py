@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from fairdraft.economics.prices import LESSONS, Prices
+from fairdraft.economics.costs.live_costs import LESSONS, Prices
 from fairdraft.economics.surface import CostSurface, Point
 
 PLAIN, GROWTH, FIXED, C, K = 0.01, 0.1, 0.05, 0.2, 4

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from fairdraft.economics.controller import Controller, Decision, Offer
-from fairdraft.economics.prices import Prices
+from fairdraft.economics.autopilot.pilot import Controller, Decision, Offer
+from fairdraft.economics.costs.live_costs import Prices
 from fairdraft.economics.surface import CostSurface, Point
 
 PLAIN, FIXED, K = 0.01, 0.05, 4

@@ -9,9 +9,9 @@ from operator import eq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairdraft.economics.controller import Controller
-from fairdraft.economics.prices import Prices
-from fairdraft.economics.shadows import Shadow, Shadows
+from fairdraft.economics.autopilot.pilot import Controller
+from fairdraft.economics.autopilot.unverified import Shadow, Shadows
+from fairdraft.economics.costs.live_costs import Prices
 from fairdraft.economics.surface import CostSurface, Point
 
 

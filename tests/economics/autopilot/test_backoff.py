@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fairdraft.economics.patience import CREDIT, LONGEST_REST, Patience
+from fairdraft.economics.autopilot.backoff import CREDIT, LONGEST_REST, Patience
 
 PLAIN = 0.02  # seconds of a plain step
 

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fairdraft.economics.filling import Pace, fill
-from fairdraft.economics.patience import Patience
-from fairdraft.economics.prices import Prices
-from fairdraft.economics.records import DRAFTER_RATES, Records
+from fairdraft.economics.autopilot.allocate import Pace, fill
+from fairdraft.economics.autopilot.backoff import Patience
+from fairdraft.economics.autopilot.beliefs import DRAFTER_RATES, Records
+from fairdraft.economics.costs.live_costs import Prices
 
 FloatArray = NDArray[np.float64]
 

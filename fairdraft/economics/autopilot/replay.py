@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fairdraft.economics.policies import Policy, Stream
-from fairdraft.economics.prices import reading
+from fairdraft.economics.autopilot.draft_potential import Text
+from fairdraft.economics.autopilot.policies import Policy, Stream
+from fairdraft.economics.costs.live_costs import reading
 from fairdraft.economics.profile import Profile
-from fairdraft.economics.traced import Text
 from fairdraft.errors import ConfigError
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairdraft.economics.filling import Pace, fill
+from fairdraft.economics.autopilot.allocate import Pace, fill
 
 FREE = 0.0
 

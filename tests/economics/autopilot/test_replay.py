@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from fairdraft.economics.policies import Static
-from fairdraft.economics.replay import replay
-from fairdraft.economics.traced import Text
+from fairdraft.economics.autopilot.draft_potential import Text
+from fairdraft.economics.autopilot.policies import Static
+from fairdraft.economics.autopilot.replay import replay
 from fairdraft.errors import ConfigError
 from tests.economics.conftest import linear
 
