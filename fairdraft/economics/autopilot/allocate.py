@@ -1,19 +1,26 @@
-"""The scan behind the controller: draft tokens added while they pay at the rate achieved."""
+"""Draft lengths of the highest worth: draft tokens are added while they pay at the rate achieved.
+
+`allocate` is the definition. What a proposer hands in instead may be compiled, but must return the
+same (`proposers/allocate_compiled.py`).
+"""
 
 from __future__ import annotations
 
-import numba
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+Allocation = tuple[float, float, NDArray[np.int64], NDArray[np.bool_]]
+Allocate = Callable[[FloatArray, FloatArray, FloatArray, FloatArray, float, int, float], Allocation]
 
 PACE_MEMORY = 0.95  # of what steps came to
-_TIE = 1e-9  # tokens; of equal plans the one with shorter drafts is taken
+TIE = 1e-9  # tokens; of equal plans the one with shorter drafts is taken
 
 
 class Pace:
-    """What steps come to of late, in plain steps: the rate that a step's time is worth.
+    """What steps came to of late, in plain steps: the rate that a step's time is worth.
 
     Attributes:
         speedup: tokens a second over those of plain steps, 1 at least; any number of requests.
@@ -26,7 +33,7 @@ class Pace:
         """Note a step.
 
         Args:
-            tokens: over those of a plain step.
+            tokens: expected, over those of a plain step.
             seconds: likewise.
             steps: since the last one noted, this one included.
         """
@@ -36,8 +43,7 @@ class Pace:
         self.speedup = max(self._tokens / self._seconds, 1.0)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def fill(
+def allocate(
     gains: FloatArray,
     own: FloatArray,
     plain: FloatArray,
@@ -45,18 +51,19 @@ def fill(
     behind: float,
     longest: int,
     rate: float,
-) -> tuple[float, float, NDArray[np.int64], NDArray[np.bool_]]:
-    """The lengths of the highest worth, B + Σ survivals − rate · (step + drafting).
+) -> Allocation:
+    """Return the draft lengths of the highest worth, B + Σ survivals − rate · (step + drafting).
 
     With the rate that is achieved in the long run, this is what makes that rate highest (renewal
     reward: Ross 1983, III.3; Dinkelbach 1967). A step's own rate would cut drafts short in good
     steps and stretch them in bad ones.
 
     For every length that a drafter may draft at most, requests to which it promises more than what
-    lookups found are its own. Then tokens are added one by one, the likeliest of any request next.
+    lookups found are its own. Then tokens are added one by one, the likeliest of any request next;
+    of equally likely ones, the earlier request's.
 
     Args:
-        gains: [B, k] survivals of what lookups found, 0 beyond its end.
+        gains: [B, k] survivals of what lookups found, never rising along a row, 0 beyond its end.
         own: [B, k] likewise of what the drafter could draft.
         plain: [B·k + 1] seconds of a step with so many draft tokens.
         costs: [B + 1, k + 1] seconds of the drafter for so many requests, so many tokens at most.
@@ -68,40 +75,27 @@ def fill(
         Expected tokens and seconds, [B] draft lengths, and [B] whose draft the drafter makes.
     """
     count, k = gains.shape
-    best_worth, best_tokens, best_seconds = -np.inf, 0.0, 0.0
-    best_lengths = np.zeros(count, np.int64)
-    best_takes = np.zeros(count, np.bool_)
+    depths = np.tile(np.arange(k), count)
+    rows = np.repeat(np.arange(count), k)
+    # Sums along a row are taken in order, as a compiled loop takes them.
+    promised, found = own.cumsum(1), gains.cumsum(1)[:, -1]
+    most_worth, best = -np.inf, (0.0, 0.0, np.zeros(count, np.int64), np.zeros(count, np.bool_))
     for cap in range(longest + 1):
-        takes = np.zeros(count, np.bool_)
-        for i in range(count):
-            takes[i] = own[i, :cap].sum() > gains[i].sum()
-        if cap > 0 and not takes.any():
+        takes = promised[:, cap - 1] > found if cap else np.zeros(count, np.bool_)
+        if cap and not takes.any():
             continue
-        lengths = np.zeros(count, np.int64)
-        tokens, deepest, asked = float(count), 0, 0
-        for extra in range(plain.size):
-            seconds = plain[extra] + costs[asked, deepest] + (behind if asked else 0.0)
-            if tokens - rate * seconds > best_worth + _TIE:
-                best_worth = tokens - rate * seconds
-                best_tokens, best_seconds = tokens, seconds
-                best_lengths[:] = lengths
-                best_takes[:] = takes
-            most, row = 0.0, -1
-            for i in range(count):
-                depth = lengths[i]
-                if takes[i]:
-                    chance = own[i, depth] if depth < cap else 0.0
-                else:
-                    chance = gains[i, depth] if depth < k else 0.0
-                if chance > most:
-                    most, row = chance, i
-            if row < 0:
-                break
-            if takes[row]:
-                asked += lengths[row] == 0
-                deepest = max(deepest, lengths[row] + 1)
-            lengths[row] += 1
-            tokens += most
-    for i in range(count):
-        best_takes[i] = best_takes[i] and best_lengths[i] > 0
-    return best_tokens, best_seconds, best_lengths, best_takes
+        chances = np.where(takes[:, None], own * (np.arange(k) < cap), gains).ravel()
+        order = np.argsort(-chances, kind="stable")[: np.count_nonzero(chances > 0)]
+        drafted = takes[rows[order]]  # by the drafter
+        tokens = np.cumsum([float(count), *chances[order]])
+        asked = np.cumsum([0, *(drafted & (depths[order] == 0))])
+        deepest = np.maximum.accumulate([0, *np.where(drafted, depths[order] + 1, 0)])
+        seconds = plain[: len(tokens)] + costs[asked, deepest] + np.where(asked, behind, 0.0)
+        added = -1
+        for number, worth in enumerate((tokens - rate * seconds).tolist()):
+            if worth > most_worth + TIE:
+                most_worth, added = worth, number
+        if added >= 0:
+            lengths = np.bincount(rows[order[:added]], minlength=count)
+            best = float(tokens[added]), float(seconds[added]), lengths, takes & (lengths > 0)
+    return best

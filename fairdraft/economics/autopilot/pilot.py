@@ -1,283 +1,309 @@
-"""How long each request's next draft should be, and who makes it: the batch's best tokens a second.
+"""The autopilot: decides who drafts what in each step, and learns from what became of it.
 
-Every token that a request may draft has a chance to stand, its survival, and adds a row to the
-step. Merged over all requests, best first, so many are taken as make the step worth most:
+It knows no engine, no token and no clock but the one it is given. Whoever drives it, a proposer
+while the engine runs or `replay` over a trace, calls it at the same places of a step:
 
-    worth(t) = B + Σ of the t highest survivals − r · (step(B, t) + drafting)
+    decide    before a step's drafting: look up first, or not; decide; have the drafters draft
+    ran       after the step: what it took
+    defers    whether a drafter puts off reading the step's rows, and then `read`: what that took
+    finish    a request ended
 
-r is the rate that steps achieve of late: a token is added while ΔE/ΔT exceeds it. The whole scan
-over t sees beyond staircases; no threshold is tuned. t = 0 is a plain step.
-
-Lookups are asked first, for they cost next to nothing and never draw: to look at what they found is
-lossless. A drafter is asked only after it is decided how far.
+and runs the methods that it is told to (`Drafting`). What it keeps is statistics, never text.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from time import perf_counter
+from typing import NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from fairdraft.economics.autopilot.decision import (
+    Chooser,
+    Decision,
+    Decoding,
+    Offer,
+    Offers,
+    temperature_level,
+)
+from fairdraft.economics.autopilot.unverified import (
+    Confirmed,
+    UnverifiedDraft,
+    UnverifiedDrafts,
+)
 
-from fairdraft.economics.autopilot.allocate import Pace, fill
-from fairdraft.economics.autopilot.backoff import Patience
-from fairdraft.economics.autopilot.beliefs import DRAFTER_RATES, Records
-from fairdraft.economics.costs.live_costs import Prices
-
-FloatArray = NDArray[np.float64]
-
-EXPLORATION = 0.003  # of the time goes to drafters that do not pay as far as is known
-EXPLORERS = 8  # requests at most that try together, one token each
-HORIZON = 64  # steps over which reading up on the text pays off
+OFF = "off"  # among decisions: nothing was drafted
+PLAIN_STEPS = 4  # of so many, one is learned from: they are alike, and learning takes its time
 
 
-def heat_of(temperature: float) -> int:
-    """Drafts for requests that are sampled alike come to the same: 0 is greedy, 4 is 2 or more."""
-    return min(math.ceil(2 * temperature), 4)
+class Found(NamedTuple):
+    """A draft that a lookup found, as far as deciding needs to know it.
+
+    Args:
+        depth: tokens that can stand; of a tree, its longest path.
+        size: draft tokens, of a tree its nodes.
+        confirmed: how many the text confirms, up to a place in it.
+    """
+
+    depth: int
+    size: int
+    confirmed: Confirmed
+
+
+class Drafting(Protocol):
+    """The methods of one step, run for the autopilot; tokens stay with whoever drives it.
+
+    Requests are named by their place among those that `decide` was given.
+    """
+
+    def look_up(self, method: str) -> Sequence[Found | None]:
+        """Return what a lookup finds for each request at its longest; None where it is nothing."""
+
+    def draft(self, method: str, places: Sequence[int], lengths: Sequence[int]) -> Sequence[int]:
+        """Have a drafter draft for some requests, so far at most; return how far it did."""
+
+    def num_deferred(self, method: str, places: Sequence[int]) -> int:
+        """Return the rows of some requests that a drafter has put off reading."""
+
+    def catch_up(self, method: str, places: Sequence[int]) -> None:
+        """Have a drafter read what it has put off of some requests."""
 
 
 @dataclass(frozen=True)
-class Offer:
-    """What a method could draft for a request.
+class _Awaited:
+    """A drafter's draft that waits for its verdict.
 
     Args:
-        length: tokens: found, of a lookup; else the most that are of use.
-        kind: what is known of the draft without drawing it; drafts of a kind are alike.
+        method, kind: whose, and of what kind.
+        gave_up: the length asked for, where it stopped before; that counts as a failure. Else 0.
+        before: the request as it was.
     """
 
-    length: int
-    kind: Hashable = None
+    method: str
+    kind: Hashable
+    gave_up: int
+    before: Decoding
 
 
-@dataclass(frozen=True)
-class Decision:
-    """Who drafts how many tokens for each request.
+class Autopilot:
+    """Who drafts what, step by step, with a memory of what drafts came to and what steps cost.
 
-    Args:
-        methods: per request; None where nothing is drafted.
-        lengths: per request, 0 where nothing is.
-        gain: expected tokens a second over those of a plain step, less 1.
-    """
-
-    methods: list[str | None]
-    lengths: list[int]
-    gain: float
-
-
-class Controller:
-    """Decides, and learns from what became of it.
+    Attributes:
+        beliefs: by method, what its drafts are expected to come to.
+        decisions: how often each (method, length) was taken, a request each; ("off", 0) is nothing.
 
     Args:
-        prices: of steps and drafts.
-        lookups: methods whose drafts may be looked at.
-        drafters: methods that must be asked.
-        k: longest draft.
+        chooser: chooses among what methods offer.
+        longest: by drafter, the longest draft that it makes.
+        clock: seconds from any fixed moment.
     """
 
     def __init__(
-        self, prices: Prices, lookups: Sequence[str], drafters: Sequence[str], k: int
+        self,
+        chooser: Chooser,
+        longest: Mapping[str, int],
+        clock: Callable[[], float] = perf_counter,
     ) -> None:
-        self.prices = prices
-        self.lookups = tuple(lookups)
-        self.drafters = tuple(drafters)
-        self.k = k
-        self.records = {method: Records(k) for method in lookups}
-        self.records |= {method: Records(k, DRAFTER_RATES) for method in drafters}
-        self._pace = Pace()
-        self._account = 0.0  # seconds that may be spent on exploring
-        self._turn = 0  # of the drafter that explores next
-        self._patience = Patience()
-        self._tested: dict[str, int] = {}  # request → decision in which a drafter was last tried
-        self._decisions = 0
-        self._nothing = [0.0] * k
-        self._blanks: dict[int, tuple[FloatArray, FloatArray]] = {}
-        none, free = self._blank(1)
-        fill(none, none, prices.steps(1, 0), free, 0.0, k, 1.0)  # compiles
+        self.chooser = chooser
+        self.beliefs = chooser.beliefs
+        self.decisions: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self._longest = dict(longest)
+        self._clock = clock
+        self._unverified = UnverifiedDrafts(self._learn)
+        self._awaited: dict[str, _Awaited] = {}
+        self._under_way: dict[str, int] = {}  # draft tokens of the step that runs, by request
+        self._decoded = False  # the last step ran only what was decided for it
+        self._num_plain = 0
+        self._reading = 0.0  # seconds that drafters took to read the last step's rows
+        self._context = 0.0
+        self._in_favour: set[str] = set()  # drafters that were asked in the last decision
+
+    def start(self, request_id: str) -> None:
+        """Note that a request begins, or begins again: a draft of it was dropped unverified."""
+        self._awaited.pop(request_id, None)
+
+    def finish(self, request: Decoding) -> None:
+        """Learn what is left to learn from a request that ended, and forget it."""
+        self._settle(request)
+        self._unverified.finish(request.request_id, request.num_tokens)
+        self.chooser.forget(request.request_id)
 
     def rests(self, request_ids: Sequence[str]) -> bool:
-        """Whether nothing is to be drafted in this step either; then `decide` is not called.
+        """Tell whether nothing is drafted in this step, without a decision."""
+        resting = self.chooser.rests(request_ids)
+        if resting:
+            self.decisions[OFF, 0] += len(request_ids)
+        return resting
+
+    def ran(self, request_ids: Sequence[str], seconds: float) -> None:
+        """Learn what a step took.
 
         Args:
-            request_ids: that decode.
+            request_ids: that ran in it, reading a prompt or decoding.
+            seconds: all of it but drafting.
         """
-        return self._patience.rests(request_ids)
+        under_way = self._under_way
+        self._decoded = bool(under_way) and under_way.keys() == set(request_ids)
+        drafted = sum(under_way.values())
+        self._num_plain += not drafted
+        if self._decoded and (drafted or self._num_plain % PLAIN_STEPS == 0):
+            self.chooser.costs.learn_step(len(under_way), drafted, self._context, seconds)
+        self._under_way = {}
 
-    def learn_deciding(self, seconds: float) -> None:
-        """Note what it took to find that nothing pays, lookups included."""
-        self._patience.learn_deciding(seconds)
+    def defers(self, method: str) -> bool:
+        """Tell whether a method puts off reading the last step's rows until it is asked."""
+        return self.chooser.defers and method not in self._in_favour
 
-    def wants_lookup(self, requests: int, context: float) -> bool:
-        """Whether lookups should be made before this decision."""
-        if not self.lookups:
-            return False
-        cost = requests * sum(self.prices.lookup(method) for method in self.lookups)
-        return self._patience.wants_lookup(cost / float(self.prices.steps(requests, context)[0]))
+    def read(self, seconds: float) -> None:
+        """Note what it took all methods to read the last step's rows, or to put that off."""
+        self._reading = seconds
 
-    def decide(
+    def decide(self, requests: Sequence[Decoding], drafting: Drafting) -> Decision:
+        """Decide what the next step drafts, and have it drafted.
+
+        Args:
+            requests: that decode, at least one, each with a budget of at least one token.
+            drafting: runs the methods. Lookups' drafts are then to be cut to the lengths decided.
+        """
+        start = self._clock()
+        self._in_favour = set()
+        for request in requests:
+            self._settle(request)
+        self._context = sum(request.num_tokens for request in requests) / len(requests)
+        looked = self.chooser.wants_lookup(len(requests), self._context)
+        found = self._look_up(requests, drafting) if looked else [{} for _ in requests]
+        decision = self._choose(requests, found, drafting, looked)
+        sizes = list(decision.lengths)
+        for i, (method, length) in enumerate(zip(decision.methods, decision.lengths, strict=True)):
+            self.decisions[method or OFF, length] += 1
+            if method in found[i]:
+                sizes[i] = min(length, found[i][method].size)
+        for drafter in self.chooser.drafters:
+            places = [i for i, method in enumerate(decision.methods) if method == drafter]
+            if places:
+                made = self._ask(drafter, places, decision, requests, drafting)
+                for i, size in zip(places, made, strict=True):
+                    sizes[i] = size
+        self._under_way = {
+            request.request_id: size for request, size in zip(requests, sizes, strict=True)
+        }
+        if not any(decision.lengths):
+            self.chooser.learn_deciding(self._clock() - start)
+        return decision
+
+    def _look_up(self, requests: Sequence[Decoding], drafting: Drafting) -> list[dict[str, Found]]:
+        """Return what each lookup finds for each request, by method; the text will judge it."""
+        found: list[dict[str, Found]] = [{} for _ in requests]
+        for method in self.chooser.lookups:
+            start = self._clock()
+            drafts = drafting.look_up(method)
+            seconds = self._clock() - start
+            self.chooser.costs.learn_draft(method, len(requests), 1, self._context, seconds)
+            for offers, request, draft in zip(found, requests, drafts, strict=True):
+                if draft is not None:
+                    offers[method] = draft
+                    kind = self._kind_found(request, method, draft.depth)
+                    waits = UnverifiedDraft(
+                        method, kind, request.num_tokens, draft.depth, draft.confirmed
+                    )
+                    self._unverified.add(request.request_id, waits)
+        return found
+
+    def _choose(
         self,
-        request_ids: Sequence[str],
-        found: Sequence[Mapping[str, Offer]],
-        asked: Sequence[Mapping[str, Offer]],
-        context: float,
-        behind: Mapping[str, float] | None = None,
-        looked: bool = True,
+        requests: Sequence[Decoding],
+        found: Sequence[Mapping[str, Found]],
+        drafting: Drafting,
+        looked: bool,
     ) -> Decision:
-        """The drafts of the next step.
+        """Return the choice among what was found and what drafters may be asked for."""
+        names = [request.request_id for request in requests]
+        offers: list[Offers] = [
+            {
+                method: Offer(
+                    min(draft.depth, request.budget),
+                    self._kind_found(request, method, draft.depth),
+                    min(draft.size, request.budget),
+                )
+                for method, draft in drafts.items()
+            }
+            for request, drafts in zip(requests, found, strict=True)
+        ]
+        asked: list[Offers] = [
+            {
+                method: Offer(
+                    min(request.budget, self._longest[method]),
+                    temperature_level(request.temperature),
+                )
+                for method in self.chooser.drafters
+            }
+            for request in requests
+        ]
+        everyone = range(len(requests))
+        behind = {
+            method: self.chooser.costs.catch_up(
+                method, drafting.num_deferred(method, everyone), self._context
+            )
+            for method in self.chooser.drafters
+        }
+        return self.chooser.decide(names, offers, asked, self._context, behind, looked)
 
-        Args:
-            request_ids: that decode.
-            found: per request what lookups found.
-            asked: per request what drafters could be asked for.
-            context: mean tokens of each request.
-            behind: by drafter, seconds that it would need to read up on the text.
-            looked: whether lookups were made.
-        """
-        self._decisions += 1
-        passed = max(self._patience.passed, 1)
-        waits = behind or {}
-        count = len(request_ids)
-        plain = self.prices.steps(count, context)
-        if not (self.drafters or any(found)):
-            self._pace.add(1.0, 1.0, passed)
-            nothing = 0.0 if looked else None
-            self._patience.decided(request_ids, False, False, nothing, float(plain[0]))
-            return Decision([None] * count, [0] * count, 0.0)
-        gains, chosen = self._lookup_gains(request_ids, found)
-        base = count / float(plain[0])
-        pace = base * self._pace.speedup
-        if any(found):
-            nobody, free = self._blank(count)
-            tokens, seconds, best, _ = fill(gains, nobody, plain, free, 0.0, 0, pace)
-        else:
-            tokens, seconds, best = float(count), float(plain[0]), np.zeros(count, np.int64)
-        methods: list[str | None] = list(chosen)
-        brought = tokens / seconds / base - 1
-        promised: dict[str, FloatArray] = {}
-        for drafter in self.drafters:
-            own = promised[drafter] = self._gains(drafter, request_ids, asked)
-            costs = self.prices.drafts(drafter, count, context)
-            late = waits.get(drafter, 0.0) / HORIZON
-            plan = fill(gains, own, plain, costs, late, self.k, pace)
-            if plan[0] - pace * plan[1] > tokens - pace * seconds:
-                tokens, seconds, best, takes = plan
-                methods = [
-                    drafter if taken else name for taken, name in zip(takes, chosen, strict=True)
-                ]
-        self._pace.add(tokens / count, seconds / float(plain[0]), passed)
-        paying = bool(best.any())
-        if self.drafters:
-            self._account += EXPLORATION * float(plain[0]) * passed
-            self._explore(request_ids, asked, promised, plain, context, waits, methods, best)
-        for drafter in self.drafters:
-            others = [
-                name
-                for name, method, length in zip(request_ids, methods, best, strict=True)
-                if method != drafter or not length
-            ]
-            self.records[drafter].fade(others, len(others) == count, passed)
-        lengths: list[int] = best.tolist()
-        for i, length in enumerate(lengths):
-            if not length:
-                methods[i] = None
-            elif methods[i] in self.drafters:
-                self._tested[request_ids[i]] = self._decisions
-        gain = tokens / seconds / base - 1
-        self._patience.decided(
-            request_ids,
-            paying,
-            paying or bool(best.any()),
-            brought if looked and self.lookups else None,
-            float(plain[0]),
-        )
-        return Decision(methods, lengths, gain)
+    def _ask(
+        self,
+        method: str,
+        places: Sequence[int],
+        decision: Decision,
+        requests: Sequence[Decoding],
+        drafting: Drafting,
+    ) -> Sequence[int]:
+        """Have a drafter draft for some requests, timed; return how far it did."""
+        lengths = [decision.lengths[i] for i in places]
+        behind = drafting.num_deferred(method, places)
+        start = self._clock()
+        drafting.catch_up(method, places)
+        caught_up = self._clock()
+        sizes = drafting.draft(method, places, lengths)
+        costs = self.chooser.costs
+        if behind:
+            costs.learn_catch_up(method, behind, self._context, caught_up - start)
+        elif self._decoded:  # a step that read a prompt took a drafter longer to read
+            seconds = self._clock() - start
+            if self.chooser.defers:  # then only those who are asked read every step
+                seconds += self._reading
+            costs.learn_draft(method, len(places), max(lengths), self._context, seconds)
+        self._in_favour.add(method)
+        for i, length, size in zip(places, lengths, sizes, strict=True):
+            request = requests[i]
+            self._awaited[request.request_id] = _Awaited(
+                method,
+                temperature_level(request.temperature),
+                length if size < length else 0,
+                request,
+            )
+        return sizes
 
-    def record(
+    def _kind_found(self, request: Decoding, method: str, depth: int) -> Hashable:
+        """Return what is known of a lookup's draft: how the request is sampled, how far it goes,
+        and whether the method was right when it last found something."""
+        right = self._unverified.right(request.request_id, method)
+        return temperature_level(request.temperature), depth.bit_length(), right
+
+    def _settle(self, request: Decoding) -> None:
+        """Let the text judge what lookups found, and learn the verdict on a drafter's draft."""
+        self._unverified.judge(request.request_id, request.num_tokens)
+        awaited = self._awaited.pop(request.request_id, None)
+        if awaited is None or request.num_steps == awaited.before.num_steps:
+            return
+        before = awaited.before
+        verified = request.num_draft_tokens - before.num_draft_tokens
+        drafted = max(verified, awaited.gave_up)
+        stood = request.num_accepted_tokens - before.num_accepted_tokens
+        if drafted:
+            self._learn(awaited.method, request.request_id, awaited.kind, drafted, stood)
+
+    def _learn(
         self, method: str, request_id: str, kind: Hashable, drafted: int, stood: int
     ) -> None:
-        """Note what became of a draft; see `Records.record`."""
-        self.records[method].record(request_id, kind, min(drafted, self.k), min(stood, self.k))
-
-    def forget(self, request_id: str) -> None:
-        """A request ended."""
-        self._tested.pop(request_id, None)
-        for records in self.records.values():
-            records.forget(request_id)
-
-    def _blank(self, count: int) -> tuple[FloatArray, FloatArray]:
-        """What `fill` takes for a drafter that promises nothing and costs nothing."""
-        if count not in self._blanks:
-            self._blanks[count] = np.zeros((count, self.k)), np.zeros((count + 1, self.k + 1))
-        return self._blanks[count]
-
-    def _lookup_gains(
-        self, request_ids: Sequence[str], found: Sequence[Mapping[str, Offer]]
-    ) -> tuple[FloatArray, list[str | None]]:
-        """[B, k] survivals of each request's best lookup, and whose they are."""
-        rows = [self._nothing] * len(request_ids)
-        chosen: list[str | None] = [None] * len(request_ids)
-        for i, offers in enumerate(found):
-            most = 0.0
-            for method, offer in offers.items():
-                row = self.records[method].survivals(request_ids[i], offer.kind, offer.length)
-                if (total := sum(row)) > most:
-                    rows[i], chosen[i], most = row, method, total
-        return np.array(rows), chosen
-
-    def _gains(
-        self, method: str, request_ids: Sequence[str], offers: Sequence[Mapping[str, Offer]]
-    ) -> FloatArray:
-        """[B, k] survivals of each request's draft by a method, 0 beyond its length."""
-        survivals = self.records[method].survivals
-        return np.array(
-            [
-                survivals(name, each[method].kind, each[method].length)
-                if method in each
-                else self._nothing
-                for name, each in zip(request_ids, offers, strict=True)
-            ]
-        )
-
-    def _explore(
-        self,
-        request_ids: Sequence[str],
-        asked: Sequence[Mapping[str, Offer]],
-        promised: Mapping[str, FloatArray],
-        plain: FloatArray,
-        context: float,
-        behind: Mapping[str, float],
-        methods: list[str | None],
-        lengths: NDArray[np.int64],
-    ) -> None:
-        """Let a drafter that nobody chose try again, when enough was put by for it.
-
-        What it is expected to cost is taken off; what it does cost may be more or less.
-        """
-        in_use = {method for method, length in zip(methods, lengths, strict=True) if length}
-        idle = [drafter for drafter in self.drafters if drafter not in in_use]
-        if not idle:
-            return
-        drafter = idle[self._turn % len(idle)]
-        able = [i for i, offers in enumerate(asked) if drafter in offers and not lengths[i]]
-        able = [i for i in able if asked[i][drafter].length]
-        if not able:
-            self._turn += 1
-            return
-        able.sort(key=lambda i: self._tested.get(request_ids[i], 0))
-        able = able[:EXPLORERS]
-        drafted = int(lengths.sum())
-        cost = float(self.prices.drafts(drafter, len(request_ids), context)[len(able), 1])
-        share = len(able) / len(request_ids)  # of those that would have to read up
-        cost += share * behind.get(drafter, 0.0)
-        cost += float(plain[drafted + len(able)] - plain[drafted])
-        # What stands of it is worth its time at the rate of plain steps.
-        gains = float(promised[drafter][able, 0].sum())
-        cost -= gains * float(plain[0]) / len(request_ids)
-        self._account = min(self._account, 2 * max(cost, 0.0))
-        if self._account < cost:
-            return
-        self._account -= cost
-        self._turn += 1
-        for i in able:
-            methods[i], lengths[i] = drafter, 1
+        """Learn from the verdict on a draft; arguments as of `Beliefs.record`."""
+        self.beliefs[method].record(request_id, kind, drafted, stood)

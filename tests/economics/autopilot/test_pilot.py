@@ -1,296 +1,210 @@
-"""The controller drafts what pays, tries again what did not, and pays little for trying."""
+"""Replay and live decide the same on the same trace, token for token, from one piece of code.
+
+The engine runs a toy target whose steps take what a profile says, on a clock that only they move.
+The traced method is right and wrong at places that a trace of its longest drafts shows in full, so
+that replay knows what a draft from any place comes to.
+"""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
-from fairdraft.economics.autopilot.pilot import Controller, Decision, Offer
-from fairdraft.economics.costs.live_costs import Prices
+from fairdraft.config import SamplingParams
+from fairdraft.draft import Draft
+from fairdraft.economics.autopilot.draft_potential import read_trace
+from fairdraft.economics.autopilot.policies import Auto
+from fairdraft.economics.autopilot.replay import replay
+from fairdraft.economics.autopilot.traced_drafts import ReplayClock
+from fairdraft.economics.costs.live_costs import UNREAD_ROWS, LiveCosts, reading_seconds
+from fairdraft.economics.profile import Profile
 from fairdraft.economics.surface import CostSurface, Point
+from fairdraft.engine import engine as engine_module
+from fairdraft.engine.engine import Engine
+from fairdraft.models.batch import FlatBatch, RunOutput
+from fairdraft.proposers import Proposer
+from fairdraft.proposers.auto import AutoProposer
+from fairdraft.proposers.base import PerRequestProposer, Rows
+from fairdraft.request import Request
+from fairdraft.sampling.sampler import DraftNoise
+from fairdraft.telemetry import StepTrace
+from fairdraft.telemetry.environment import benchmark_environment
+from fairdraft.testing import ToyRunner, toy_config, toy_continuation
 
-PLAIN, FIXED, K = 0.01, 0.05, 4
-CONTEXT = 100.0
+K, BLOCK = 6, 8
+AT_ONCE = 3
+Places = Callable[[Request, int], bool]  # whether a draft is wrong at a place of the output
 
 
-def prices(growth: float = 0.1, c: float = 0.1) -> Prices:
-    """A step costs `growth` of itself more for one more row of each request; `c` a draft token."""
-    grid = list(itertools.product((1, 4), (1, K + 1), (0, 1024)))
-    step = CostSurface(Point(b, n, x, (PLAIN * (1 + growth * (n - 1)),)) for b, n, x in grid)
-    head = CostSurface(
-        Point(b, k, x, (PLAIN * (FIXED + c * k),))
-        for b, k, x in itertools.product((1, 4), (1, K), (0, 1024))
+class Traced(PerRequestProposer):
+    """Drafts the toy's continuation, but for some places; it takes what the profile says."""
+
+    clock: ReplayClock
+    costs: CostSurface
+
+    def propose(
+        self,
+        requests: Sequence[Request],
+        budgets: Sequence[int],
+        slots: Sequence[Sequence[int]],
+        noise: DraftNoise,
+    ) -> list[Draft]:
+        """Draft, and let the time pass."""
+        drafts = super().propose(requests, budgets, slots, noise)
+        rows = max(*map(len, drafts), self.costs.rows[0])
+        context = sum(request.num_tokens for request in requests) / len(requests)
+        self.clock.seconds += self.costs.seconds(len(requests), rows, context)
+        return drafts
+
+    def right(self, request: Request, length: int, wrong: Places) -> Draft:
+        """Draft so many tokens, wrong at some places."""
+        twin = Request("twin", tuple(request.token_ids), request.params, request.seed)
+        begin = request.num_output_tokens
+        return Draft(
+            tuple(
+                (token + 1) % 32 if wrong(request, begin + i) else token
+                for i, token in enumerate(toy_continuation(twin, length))
+            )
+        )
+
+
+class Phrases(Traced):
+    """A lookup: what it finds ends at places of its own, and some of it is wrong."""
+
+    is_lookup = True
+
+    def draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
+        """Draft to the end of a phrase, if one is under way."""
+        begin = request.num_output_tokens
+        length = (begin // BLOCK + 1) * BLOCK - 2 - begin
+        return self.right(request, min(max(length, 0), budget), self.wrong)
+
+    def wrong(self, request: Request, place: int) -> bool:
+        """Tell whether a phrase is wrong there; those of every third request are from the start."""
+        number = int(request.request_id)
+        first = 0 if number % 3 == 0 else (5 * number + place // BLOCK) % BLOCK
+        return place % BLOCK == first
+
+
+class Head(Traced):
+    """A drafter: wrong every few tokens; what nobody asks for is read later, as heads do."""
+
+    def __init__(self, num_speculative_tokens: int) -> None:
+        super().__init__(num_speculative_tokens)
+        self.unread: dict[str, int] = {}
+
+    def draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
+        """Draft as far as the budget goes."""
+        return self.right(request, budget, self.wrong)
+
+    def wrong(self, request: Request, place: int) -> bool:
+        """Tell whether it is wrong there: in every sixth place, or in every second."""
+        return place % (2 if int(request.request_id) % 2 else K) == 1
+
+    def observe(self, rows: Rows) -> None:
+        """Read what waits of these requests, and the rows."""
+        self.catch_up(rows.request_ids)
+
+    def defer(self, rows: Rows) -> None:
+        """Read the rows later, the last of them."""
+        for name, (first, last) in zip(
+            rows.request_ids, itertools.pairwise(rows.cu_rows), strict=True
+        ):
+            self.unread[name] = min(self.unread.get(name, 0) + last - first, UNREAD_ROWS)
+
+    def num_deferred(self, request_ids: Sequence[str]) -> int:
+        """Count the rows that wait."""
+        return sum(self.unread.get(name, 0) for name in request_ids)
+
+    def catch_up(self, request_ids: Sequence[str]) -> None:
+        """Read what waits, and let the time pass."""
+        if rows := sum(self.unread.pop(name, 0) for name in request_ids):
+            token = self.costs.seconds(1, self.costs.rows[0], 0)
+            self.clock.seconds += reading_seconds(token, rows)
+
+
+class TimedRunner(ToyRunner):
+    """The toy target, whose steps take what the profile says."""
+
+    def __init__(self, clock: ReplayClock, step: CostSurface) -> None:
+        super().__init__()
+        self.clock, self.step = clock, step
+
+    def run(self, batch: FlatBatch, layers: Collection[int] = ()) -> RunOutput:
+        """Run, and let the time pass."""
+        count, rows = batch.num_requests, batch.cu_rows[-1]
+        context = sum(int(batch.positions[first]) + 1 for first in batch.cu_rows[:-1]) / count
+        self.clock.seconds += self.step.seconds(count, 1 + (rows - count) / count, context, True)
+        return super().run(batch, layers)
+
+
+def profile_of(method: str, growth: float, c: float) -> Profile:
+    step = CostSurface(
+        Point(b, n, x, (1 + growth * b * (n - 1) + x / 1000,))
+        for b in (1, AT_ONCE)
+        for n in (1, 3, K + 1)
+        for x in (16, 128)
     )
-    return Prices(step, {"head": head}, K)
+    drafting = CostSurface(
+        Point(b, n, 128, (c * (1 + n + b / 2),)) for b in (1, AT_ONCE) for n in (1, K)
+    )
+    return Profile("toy", "float32", benchmark_environment(), step, step, {method: drafting})
 
 
-def asking(controller: Controller, names: list[str]) -> Decision:
-    offers = [{"head": Offer(K)}] * len(names)
-    return controller.decide(names, [{}] * len(names), offers, CONTEXT)
+def traced(runner: ToyRunner, proposer: Proposer, path: Path) -> list[str]:
+    """The step trace of ten texts, three at once."""
+    with StepTrace(path) as trace:
+        config = toy_config(max_num_seqs=AT_ONCE)
+        engine = Engine(config, runner, proposer=proposer, trace=trace)
+        for i in range(10):
+            params = SamplingParams(temperature=0, max_tokens=BLOCK * (3 + i % 4), ignore_eos=True)
+            engine.add_request((i, 1, 2), params, str(i))
+        while engine.has_unfinished_requests:
+            engine.step()
+    return path.read_text().splitlines()
 
 
-def train(controller: Controller, method: str, name: str, rate: float, count: int = 300) -> None:
-    draw = np.random.default_rng(1)
-    for _ in range(count):
-        stood = int(np.cumprod(draw.random(K) < rate).sum())
-        controller.record(method, name, None, K, stood)
+@pytest.mark.parametrize("method", [Phrases, Head])
+@pytest.mark.parametrize(("growth", "c"), [(0.05, 0.005), (0.25, 0.01), (0.25, 0.05), (1.0, 0.02)])
+def test_replay_decides_what_the_engine_did(
+    method: type[Traced],
+    growth: float,
+    c: float,
+    register: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    register(traced=method)
+    profile, clock = profile_of("traced", growth, c), ReplayClock()
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps(profile.to_json()))
+    monkeypatch.setattr(engine_module, "perf_counter", clock)
+    monkeypatch.setattr(Traced, "clock", clock, raising=False)
+    monkeypatch.setattr(Traced, "costs", profile.drafters["traced"], raising=False)
+    runner = TimedRunner(clock, profile.step)
 
+    longest = traced(runner, method(K), tmp_path / "longest")
+    proposer = AutoProposer(K, ["traced"], str(path))
+    proposer.clock = clock
+    live = traced(runner, proposer, tmp_path / "live")
 
-@dataclass
-class World:
-    """Steps of a controller whose drafter is right at a rate of our choosing; its own clock."""
+    drafters = {} if method.is_lookup else profile.drafters
+    auto = Auto(LiveCosts(profile.step, dict(drafters), K), "traced", method.is_lookup, K)
+    texts = read_trace(longest, "t", lookup=method.is_lookup)
+    done = replay(texts, auto, profile, "traced", AT_ONCE)
 
-    controller: Controller
-    draw: np.random.Generator = field(default_factory=lambda: np.random.default_rng(3))
-    seconds: float = 0.0  # of all steps
-    plain: float = 0.0  # what they would have taken without drafts
-    tokens: int = 0
-    plain_tokens: int = 0
-    drafted: list[bool] = field(default_factory=list)
-
-    def run(self, steps: int, rate: float, count: int = 2) -> None:
-        for number in range(steps):
-            names = [f"{len(self.drafted) // 500}-{i}" for i in range(count)]
-            made = asking(self.controller, names)
-            total = self.controller.prices.steps(count, CONTEXT)
-            drafting = self.controller.prices.drafts("head", count, CONTEXT)
-            asked = [n for n, m in zip(made.lengths, made.methods, strict=True) if m]
-            assert sum(made.lengths) == sum(asked)
-            self.plain += float(total[0])
-            self.plain_tokens += count
-            self.tokens += count
-            self.seconds += float(total[sum(asked)] + drafting[len(asked), max(asked, default=0)])
-            self.drafted.append(bool(asked))
-            for name, length in zip(names, made.lengths, strict=True):
-                if length:
-                    stood = int(np.cumprod(self.draw.random(length) < rate).sum())
-                    self.tokens += stood
-                    self.controller.record("head", name, None, length, stood)
-            if number % 500 == 499:
-                for name in names:
-                    self.controller.forget(name)
-
-    def lost(self) -> float:
-        """Share of the plain rate that is lost, what stood of drafts counted; begins anew."""
-        found = 1 - self.tokens / self.seconds * self.plain / self.plain_tokens
-        self.seconds = self.plain = 0.0
-        self.tokens = self.plain_tokens = 0
-        return found
-
-
-@pytest.fixture
-def controller() -> Controller:
-    return Controller(prices(), (), ("head",), K)
-
-
-def test_it_drafts_where_it_pays(controller: Controller) -> None:
-    train(controller, "head", "a", 0.9)
-    made = asking(controller, ["a", "b"])
-    assert made.methods == ["head", "head"]
-    assert min(made.lengths) >= 3
-    assert made.gain > 0.5
-
-
-def test_it_drafts_nothing_where_survivals_are_below_the_cost(controller: Controller) -> None:
-    train(controller, "head", "a", 0.1)
-    made = asking(controller, ["a", "b"])
-    assert made == Decision([None, None], [0, 0], 0.0)
-
-
-def test_dearer_drafts_are_shorter() -> None:
-    lengths = []
-    for growth in (0.02, 0.2, 0.35, 0.9):
-        dear = Controller(prices(growth, 0.02), (), ("head",), K)
-        train(dear, "head", "a", 0.7)
-        lengths.append(asking(dear, ["new"]).lengths[0])
-    assert lengths == sorted(lengths, reverse=True)
-    assert lengths[0] == K
-    assert lengths[-1] == 0
-
-
-def test_no_longer_than_offered(controller: Controller) -> None:
-    train(controller, "head", "a", 0.9)
-    offers = [{"head": Offer(n)} for n in (1, 0, 3)]
-    made = controller.decide(["a", "b", "c"], [{}] * 3, offers, CONTEXT)
-    assert made.lengths[0] == 1
-    assert (made.methods[1], made.lengths[1]) == (None, 0)
-    assert made.lengths[2] <= 3
-
-
-def test_a_new_request_starts_from_the_workload() -> None:
-    controller = Controller(prices(growth=0.5), (), ("head",), K)
-    for _ in range(40):
-        train(controller, "head", "good", 0.8, 10)
-        controller.record("head", "bad", None, K, 0)
-    made = asking(controller, ["bad", "new"])
-    assert made.methods == [None, "head"]
-    controller.forget("bad")
-    assert asking(controller, ["bad", "new"]).methods == ["head", "head"]
-
-
-def test_reading_up_on_the_text_is_weighed(controller: Controller) -> None:
-    train(controller, "head", "a", 0.7)
-
-    def gain(behind: float) -> float:
-        return controller.decide(["n"], [{}], [{"head": Offer(K)}], CONTEXT, {"head": behind}).gain
-
-    assert gain(0.0) > gain(PLAIN) > 0 == gain(1000 * PLAIN)
-
-
-# --- exploration
-
-
-def test_trying_a_drafter_that_never_pays_costs_less_than_a_percent(controller: Controller) -> None:
-    world = World(controller)
-    world.run(1_000, rate=0.05)
-    assert world.lost() < 0.03  # that it does not pay was learnt meanwhile
-    world.run(5_000, rate=0.05)
-    assert any(world.drafted[-1_000:])  # it goes on trying
-    assert 0 < world.lost() < 0.01
-
-
-def test_reading_up_counts_as_trying(controller: Controller) -> None:
-    """Where a draft needs the text read first, it is tried less often."""
-    tries = []
-    for behind in (0.0, PLAIN):
-        train(controller, "head", "a", 0.05)
-        taken = []
-        for _ in range(2_000):
-            late = {"head": behind}
-            made = controller.decide(["a"], [{}], [{"head": Offer(K)}], CONTEXT, late)
-            taken.append(made.lengths[0] > 0)
-            if made.lengths[0]:
-                controller.record("head", "a", None, made.lengths[0], 0)
-        tries.append(sum(taken))
-    assert 3 < tries[1] < 2_000 * 0.01  # each costs more than a plain step
-    assert tries[0] > 2 * tries[1]
-
-
-def test_a_drafter_that_begins_to_pay_is_found_again(controller: Controller) -> None:
-    world = World(controller)
-    world.run(2_000, rate=0.05)
-    assert sum(world.drafted[-500:]) < 25
-    world.run(4_000, rate=0.95)
-    assert sum(world.drafted[-500:]) > 450
-
-
-def test_trying_goes_round(controller: Controller) -> None:
-    """Each request has its turn, and the same drafter does not starve another."""
-    both = prices()
-    both.drafters["other"] = both.drafters["head"]
-    controller = Controller(both, (), ("head", "other"), K)
-    for method in ("head", "other"):
-        train(controller, method, "a", 0.02)
-        controller.forget("a")
-    names = [f"{i}" for i in range(4)]
-    tried = set()
-    for _ in range(3_000):
-        offers = [{"head": Offer(K), "other": Offer(K)}] * 4
-        made = controller.decide(names, [{}] * 4, offers, CONTEXT)
-        for name, method, length in zip(names, made.methods, made.lengths, strict=True):
-            if length:
-                tried.add((name, method))
-                controller.record(method or "", name, None, length, 0)
-    assert {name for name, _ in tried} == set(names)
-    assert {method for _, method in tried} == {"head", "other"}
-
-
-# --- lookups
-
-
-def looking(c: float = 0.1) -> Controller:
-    """Two lookups that cost 3% of a step together, and a drafter that fails."""
-    found = Controller(prices(c=c), ("ngram", "suffix"), ("head",), K)
-    train(found, "head", "a", 0.02)
-    for method in ("ngram", "suffix"):
-        found.prices.learn_draft(method, 1, 1, CONTEXT, 0.015 * PLAIN)
-    return found
-
-
-def test_the_better_lookup_is_taken_and_the_drafter_asked_for_the_rest() -> None:
-    controller = looking(c=0.01)
-    train(controller, "head", "a", 0.8)
-    train(controller, "ngram", "a", 0.5)
-    train(controller, "suffix", "a", 0.95)
-    found = [
-        {"ngram": Offer(4), "suffix": Offer(4)},
-        {"ngram": Offer(4), "suffix": Offer(0)},
-        {},
-        {"ngram": Offer(4), "suffix": Offer(1)},
-    ]
-    offers = [{"head": Offer(2)}] * 4
-    made = controller.decide(["n1", "n2", "n3", "n4"], found, offers, CONTEXT)
-    assert made.methods[0] == "suffix"
-    assert made.methods[2] == "head"
-    assert made.lengths[0] == 4
-    # Two tokens of a good drafter are worth more than four of a bad lookup.
-    assert made.methods[1] == "head"
-
-
-def test_lookups_pay_for_themselves_or_pause_and_resume() -> None:
-    """With nothing to show for 3% of a step, one step in ten is looked at."""
-    controller = looking()
-
-    def steps(count: int, offer: Offer | None) -> int:
-        looked = 0
-        for _ in range(count):
-            wanted = controller.wants_lookup(1, CONTEXT)
-            looked += wanted
-            found = [{"suffix": offer}] if wanted and offer else [{}]
-            controller.decide(["a"], found, [{}], CONTEXT, looked=wanted)
-            if found[0]:
-                controller.record("suffix", "a", None, K, K)
-        return looked
-
-    assert steps(5, None) == 5  # the first ones are made
-    steps(100, None)
-    assert 19 <= steps(200, None) <= 21
-    steps(200, Offer(K))
-    assert steps(200, Offer(K)) == 200
-    steps(300, None)
-    assert 19 <= steps(200, None) <= 21
-
-
-def test_free_lookups_are_always_made() -> None:
-    controller = Controller(prices(), ("ngram",), (), K)
-    assert all(controller.wants_lookup(1, CONTEXT) for _ in range(50))
-    assert not Controller(prices(), (), ("head",), K).wants_lookup(1, CONTEXT)
-
-
-def test_what_paused_lookups_did_not_bring_is_not_held_against_them() -> None:
-    controller = looking()
-    before = controller._patience.credit
-    controller.decide(["a"], [{}], [{}], CONTEXT, looked=False)
-    assert controller._patience.credit == before
-
-
-def test_it_rests_while_nothing_pays_and_wakes_for_others() -> None:
-    """To find out that nothing pays takes 2% of a step: one decision in twenty is made."""
-    controller = Controller(prices(), ("suffix",), ("head",), K)
-    for _ in range(40):
-        controller.record("head", "a", None, K, 0)
-
-    def decisions(names: list[str], count: int, found: Offer | None = None) -> int:
-        made = 0
-        for _ in range(count):
-            if controller.rests(names):
-                continue
-            made += 1
-            looked = controller.wants_lookup(len(names), CONTEXT)
-            offers = [{"suffix": found} if found and looked else {} for _ in names]
-            decision = controller.decide(names, offers, [{} for _ in names], CONTEXT, looked=looked)
-            if not any(decision.lengths):
-                controller.learn_deciding(0.02 * PLAIN)
-            elif found:
-                controller.record("suffix", names[0], None, K, K)
-        return made
-
-    decisions(["a"], 300)
-    assert 9 <= decisions(["a"], 200) <= 11
-    assert decisions(["a", "b"], 1) == 1
-    decisions(["a", "b"], 40)
-    decisions(["a", "b"], 100, Offer(K))
-    assert decisions(["a", "b"], 100, Offer(K)) == 100
+    assert done.steps > 30
+    for line, decided in zip(live[: done.steps], done.drafted, strict=True):
+        ran: dict[str, Any] = {
+            f"t {entry['request_id']}": entry for entry in json.loads(line)["requests"]
+        }
+        assert {name: len(ran[name]["draft_token_ids"]) for name in decided} == decided
+        assert not any(ran[name]["draft_token_ids"] for name in ran.keys() - decided.keys())
+    lengths = {length for decided in done.drafted for length in decided.values()}
+    assert len(lengths) > 1
+    assert growth == 1 or max(lengths) > 3
