@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from rich.progress import Progress
 
+from fairdraft.call import Call
 from fairdraft.config import EngineConfig, SamplingParams, SpeculativeConfig
-from fairdraft.engine.batches import StepOutput
 from fairdraft.engine.engine import Engine
+from fairdraft.engine.router import Router
+from fairdraft.engine.step_output import StepOutput
 from fairdraft.errors import ConfigError, RequestError
 from fairdraft.models import ModelRunner, load_checkpoint
 from fairdraft.outputs import CompletionOutput, RequestOutput, StreamEvent
@@ -67,6 +71,7 @@ class LLM:
             proposer,
             trace=self._trace,
         )
+        self.router = Router(self.engine)
         self._numbers = itertools.count()
 
     @property
@@ -80,9 +85,16 @@ class LLM:
         return self.engine.times
 
     def close(self) -> None:
-        """Flush the trace, if there is one."""
+        """Abort what still runs, stop the engine's thread, flush the trace; may be called twice."""
+        self.router.close()
         if self._trace is not None:
             self._trace.close()
+
+    def __enter__(self) -> LLM:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def generate(
         self,
@@ -104,16 +116,24 @@ class LLM:
             One output per prompt, in order.
 
         Raises:
-            RequestError: a prompt is empty, too long or not understood.
+            RequestError: a prompt is empty, too long or not understood; nothing was begun.
+            GenerationError: a request ended with an error of its own; `outputs` holds the others.
         """
-        outputs: list[RequestOutput] = []
-        with Progress(disable=not use_tqdm, transient=True) as progress:
-            task = progress.add_task("generating", total=None)
-            for event in self._run(prompts, sampling_params, outputs):
-                done = sum(output.finished for output in outputs)
-                if event.output.finished:
-                    progress.update(task, total=len(outputs), completed=done)
-        return outputs
+        finished: SimpleQueue[StepOutput] = SimpleQueue()
+        call = self.call(prompts, sampling_params)
+
+        def collect(step: StepOutput) -> None:  # in the engine's thread
+            call.apply(step)
+            if step.finish_reason is not None:
+                finished.put(step)
+
+        with Progress(disable=not use_tqdm, transient=True) as progress, call.running(collect):
+            task = progress.add_task("generating", total=len(call.requests))
+            for _ in call.requests:
+                finished.get()
+                progress.advance(task)
+        call.raise_errors()
+        return call.outputs
 
     def chat(
         self,
@@ -157,38 +177,36 @@ class LLM:
     ) -> Iterator[StreamEvent]:
         """Complete one prompt and yield what each step adds.
 
-        Leaving the loop early aborts the request.
-        """
-        outputs: list[RequestOutput] = []
-        return self._run([prompt], sampling_params, outputs)
+        Leaving the loop early, or closing the iterator, aborts the request: its completions then
+        have the finish reason "abort".
 
-    def _run(
+        Raises:
+            RequestError: as in `generate`.
+            FairdraftError: the request ended with this, behind the events before it.
+        """
+        call = self.call([prompt], sampling_params)
+
+        def events() -> Iterator[StreamEvent]:
+            steps: SimpleQueue[StepOutput] = SimpleQueue()
+            with call.running(steps.put):
+                while not call.finished:
+                    yield call.next_event(steps.get())
+
+        return events()
+
+    def call(
         self,
         prompts: Prompt | Sequence[Prompt],
         sampling_params: SamplingParams | Sequence[SamplingParams] | None,
-        outputs: list[RequestOutput],
-    ) -> Iterator[StreamEvent]:
-        """Queue everything, step until it is done, and yield each gain; `outputs` fills up."""
+    ) -> Call:
+        """Check prompts and make a call of them, which is not begun."""
         each = _as_list(prompts)
-        params = _one_each(sampling_params, len(each))
-        owners: dict[str, tuple[RequestOutput, CompletionOutput]] = {}
-        try:
-            for prompt, one in zip(each, params, strict=True):
-                outputs.append(self._add(prompt, one, owners))
-            while self.engine.has_unfinished_requests:
-                for step in self.engine.step():
-                    if step.request.request_id in owners:
-                        yield _apply(step, *owners[step.request.request_id])
-        finally:
-            for request_id in owners:
-                self.engine.abort(request_id)
+        call = Call(self.router)
+        for prompt, params in zip(each, _one_each(sampling_params, len(each)), strict=True):
+            self._add(call, prompt, params)
+        return call
 
-    def _add(
-        self,
-        prompt: Prompt,
-        params: SamplingParams,
-        owners: dict[str, tuple[RequestOutput, CompletionOutput]],
-    ) -> RequestOutput:
+    def _add(self, call: Call, prompt: Prompt, params: SamplingParams) -> None:
         text, token_ids = self._encode(prompt)
         salt = _cache_salt(prompt)
         number = next(self._numbers)
@@ -198,11 +216,11 @@ class LLM:
             seed = params.seed
             if seed is not None and params.n > 1:
                 seed = derive_seed(seed, Purpose.COMPLETION, i)
-            request = self.engine.add_request(token_ids, params, request_id, seed, salt)
+            request = self.engine.make_request(token_ids, params, request_id, seed, salt)
             lossless = self.engine.rule != "synthetic"
             output.outputs.append(CompletionOutput(i, spec=request.counters, lossless=lossless))
-            owners[request_id] = (output, output.outputs[-1])
-        return output
+            call.add(request, output, output.outputs[-1])
+        call.outputs.append(output)
 
     def _encode(self, prompt: Prompt) -> tuple[str | None, list[int]]:
         text: str | None = None
@@ -257,26 +275,54 @@ def _one_each(
     return list(params)
 
 
-def _apply(step: StepOutput, output: RequestOutput, completion: CompletionOutput) -> StreamEvent:
-    """Add a step's gain to a completion."""
-    completion.text += step.text
-    completion.token_ids.extend(step.token_ids)
-    completion.finish_reason = step.request.finish_reason
-    completion.stop_reason = step.request.stop_reason
-    output.num_cached_tokens = step.request.num_cached_tokens
-    if step.logprobs is not None:
-        completion.logprobs = (completion.logprobs or []) + step.logprobs[: len(step.token_ids)]
-    return StreamEvent(
-        output,
-        completion.index,
-        step.text,
-        step.token_ids,
-        _accepted_first(step),
-        len(step.path),
-    )
+class AsyncLLM:
+    """An `LLM` for asyncio: `async for event in llm.generate(prompt)`.
 
+    Any number of tasks may use it at once, and threads may use `llm` beside them: one thread of the
+    engine steps for all.
 
-def _accepted_first(step: StepOutput) -> tuple[int, ...]:
-    """The draft's tokens: those that stood, then the others."""
-    nodes = [*step.path, *(n for n in range(len(step.draft)) if n not in step.path)]
-    return tuple(step.draft.token_ids[node] for node in nodes)
+    Args:
+        model, options: as for `LLM`.
+
+    Attributes:
+        llm: the `LLM` behind it.
+    """
+
+    def __init__(self, model: str, **options: Any) -> None:
+        self.llm = LLM(model, **options)
+
+    @classmethod
+    def of(cls, llm: LLM) -> AsyncLLM:
+        """Make an asynchronous front of an `LLM` that is loaded."""
+        front = cls.__new__(cls)
+        front.llm = llm
+        return front
+
+    async def generate(
+        self, prompt: Prompt, sampling_params: SamplingParams | None = None
+    ) -> AsyncIterator[StreamEvent]:
+        """Complete one prompt and yield what each step adds; leaving the loop aborts the request.
+
+        Args and errors are those of `LLM.stream`.
+        """
+        call = self.llm.call([prompt], sampling_params)
+        loop = asyncio.get_running_loop()
+        steps: asyncio.Queue[StepOutput] = asyncio.Queue()
+
+        def put(step: StepOutput) -> None:  # in the engine's thread
+            loop.call_soon_threadsafe(steps.put_nowait, step)
+
+        with call.running(put, wait=False):
+            while not call.finished:
+                yield call.next_event(await steps.get())
+
+    def chat(
+        self, messages: Sequence[Message], sampling_params: SamplingParams | None = None
+    ) -> AsyncIterator[StreamEvent]:
+        """Answer one conversation as `generate` does, through the model's chat template."""
+        prompt: Prompt = {"prompt_token_ids": self.llm.encode_chat(messages)}
+        return self.generate(prompt, sampling_params)
+
+    def close(self) -> None:
+        """Close the `LLM` behind it."""
+        self.llm.close()

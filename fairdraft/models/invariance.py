@@ -30,16 +30,13 @@ def run_in_pieces(runner: Runner, token_ids: Sequence[int], cut: Sequence[int]) 
     logits = []
     start = 0
     for length in cut:
-        places = torch.arange(start, start + length)
-        batch = FlatBatch(
-            torch.tensor(token_ids[start : start + length], device=runner.device),
-            places.to(runner.device),
-            places.to(runner.device),
-            [0, length],
+        batch = FlatBatch.of(
+            [token_ids[start : start + length]],
             [start],
-            [list(range(len(token_ids)))],
+            [range(len(token_ids))],
             1,
-            torch.arange(length, device=runner.device),
+            runner.device,
+            logit_rows=range(length),
         )
         logits.append(runner.run(batch).logits)
         start += length

@@ -18,7 +18,7 @@ import numpy as np
 from fairdraft.config import require_bool, require_int, require_number
 from fairdraft.draft import Draft
 from fairdraft.errors import ConfigError
-from fairdraft.proposers.base import PerRequestProposer
+from fairdraft.proposers.base import Needs, PerRequestProposer
 from fairdraft.proposers.suffix_index import Guess, SuffixIndex
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
@@ -57,6 +57,7 @@ class SuffixProposer(PerRequestProposer):
         ConfigError: a value is out of range, or the file is no saved index.
     """
 
+    needs = Needs(rows=False)
     is_lookup = True
 
     def __init__(

@@ -18,7 +18,7 @@ from fairdraft.engine.scheduler import Scheduler
 from fairdraft.errors import IntegrityError
 from fairdraft.kv import KVManager
 from fairdraft.models.batch import FlatBatch
-from fairdraft.proposers import Proposer, Rows
+from fairdraft.proposers import Proposer, Settled
 from fairdraft.request import Request
 from fairdraft.sampling import sampler
 from fairdraft.testing import (
@@ -54,7 +54,7 @@ class Witness(Proposer):
         self.live[request.request_id] = request
         self.seen.pop(request.request_id, None)
 
-    def observe(self, rows: Rows) -> None:
+    def observe(self, rows: Settled) -> None:
         for i, request_id in enumerate(rows.request_ids):
             span = slice(rows.cu_rows[i], rows.cu_rows[i + 1])
             text = self.live[request_id].token_ids
@@ -185,16 +185,16 @@ def block_hashed_before_acceptance(patch: pytest.MonkeyPatch) -> None:
 
 def proposer_sees_a_rejected_token(patch: pytest.MonkeyPatch) -> None:
     """Rows of rejected drafts are handed on."""
-    rows = engine_module.standing_rows
+    rows = engine_module.settled
 
-    def faulty(step: Any, verdicts: Any, *rest: Any) -> Rows:
+    def faulty(step: Any, verdicts: Any, *rest: Any) -> Settled:
         all_stand = [
             verdict and Verdict(tuple(range(len(entry.draft))), verdict.token)
             for entry, verdict in zip(step, verdicts, strict=True)
         ]
         return rows(step, all_stand, *rest)
 
-    patch.setattr(engine_module, "standing_rows", faulty)
+    patch.setattr(engine_module, "settled", faulty)
 
 
 def penalties_that_miss_the_draft(patch: pytest.MonkeyPatch) -> None:

@@ -8,14 +8,14 @@ from typing import Protocol
 from fairdraft.request import Request
 
 
-class Controller(Protocol):
-    """Decides draft lengths before anything is drafted, so that it cannot see a drawn token."""
+class DraftLengths(Protocol):
+    """Chooses draft lengths before anything is drafted, so that it cannot see a drawn token."""
 
     def draft_lengths(self, requests: Sequence[Request]) -> list[int]:
         """The longest draft wanted for each decoding request; 0 drafts nothing."""
 
 
-class FixedController:
+class FixedLength:
     """The same draft length always.
 
     Args:
@@ -30,7 +30,7 @@ class FixedController:
         return [self.num_speculative_tokens] * len(requests)
 
 
-class BatchSizeController:
+class LengthsByBatchSize:
     """A draft length for each number of requests that decode, as vLLM's key of that name has it.
 
     Args:

@@ -3,7 +3,7 @@
 import pytest
 
 from fairdraft.config import SpeculativeConfig
-from fairdraft.engine.controller import BatchSizeController
+from fairdraft.engine.draft_lengths import LengthsByBatchSize
 from fairdraft.errors import ConfigError
 
 LENGTHS = [[1, 4, 3], [5, 16, 1], [17, 64, 0]]
@@ -14,7 +14,7 @@ LENGTHS = [[1, 4, 3], [5, 16, 1], [17, 64, 0]]
 )
 def test_each_load_has_its_length(count, length):
     config = SpeculativeConfig("ngram", 4, num_speculative_tokens_per_batch_size=LENGTHS)
-    found = BatchSizeController(config.lengths_per_batch_size).draft_lengths([None] * count)
+    found = LengthsByBatchSize(config.lengths_per_batch_size).draft_lengths([None] * count)
     assert found == [length] * count
 
 
