@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 from fairdraft.config import SamplingParams, SpeculativeConfig
 
 if TYPE_CHECKING:
-    from fairdraft.llm import LLM
+    from fairdraft.llm import LLM, AsyncLLM
     from fairdraft.outputs import RequestOutput
 
 __version__ = "0.1.0"
-__all__ = ["LLM", "RequestOutput", "SamplingParams", "SpeculativeConfig"]
+__all__ = ["LLM", "AsyncLLM", "RequestOutput", "SamplingParams", "SpeculativeConfig"]
 
 
 def __getattr__(name: str) -> Any:
     """Load torch and transformers only when a model is wanted: the price list needs neither."""
-    if name == "LLM":
-        from fairdraft.llm import LLM
+    if name in ("LLM", "AsyncLLM"):
+        from fairdraft import llm
 
-        return LLM
+        return getattr(llm, name)
     if name == "RequestOutput":
         from fairdraft.outputs import RequestOutput
 

@@ -16,7 +16,16 @@ from fairdraft.config import EngineConfig, SamplingParams, SpeculativeConfig
 from fairdraft.engine.engine import Engine
 from fairdraft.engine.router import Router
 from fairdraft.engine.step_output import StepOutput
-from fairdraft.errors import ConfigError, RequestError
+from fairdraft.inputs import (
+    Message,
+    PromptInput,
+    encode,
+    encode_chat,
+    parse_conversation,
+    parse_conversations,
+    parse_params,
+    parse_prompts,
+)
 from fairdraft.models import ModelRunner, load_checkpoint
 from fairdraft.outputs import CompletionOutput, RequestOutput, StreamEvent
 from fairdraft.proposers import build_proposer
@@ -24,7 +33,6 @@ from fairdraft.sampling.noise import Purpose, derive_seed
 from fairdraft.telemetry import SpecCounters, StepTimes, StepTrace
 
 Prompt = str | Mapping[str, Any] | Sequence[int]
-Message = Mapping[str, str]
 
 
 class LLM:
@@ -57,9 +65,9 @@ class LLM:
         speculative = self.config.speculative_config
         # Before the model, so that a misspelt method is told at once.
         proposer = build_proposer(speculative) if speculative is not None else None
+        self._trace = StepTrace(trace) if trace is not None else None
         checkpoint = load_checkpoint(model, self.config.dtype, self.config.device)
         self.tokenizer = checkpoint.tokenizer
-        self._trace = StepTrace(trace) if trace is not None else None
         self.runner = ModelRunner(
             checkpoint.model, self.config.batch_invariant, self.tokenizer, model
         )
@@ -145,32 +153,24 @@ class LLM:
         """Answer one conversation or a list of them, through the model's chat template.
 
         Args:
-            messages: mappings with "role" and "content", or a list of such lists.
+            messages: mappings with "role" and "content", or a list of such lists. Content is a text
+                or a list of parts `{"type": "text", "text": …}`.
             sampling_params: as in `generate`.
             use_tqdm: show a progress bar.
         """
-        single = bool(messages) and isinstance(messages[0], Mapping)
-        conversations = [messages] if single else list(messages)
         prompts: list[Prompt] = [
-            {"prompt_token_ids": self.encode_chat(each)}  # type: ignore[arg-type]
-            for each in conversations
+            {"prompt_token_ids": encode_chat(self.tokenizer, conversation)}
+            for conversation in parse_conversations(messages)
         ]
         return self.generate(prompts, sampling_params, use_tqdm=use_tqdm)
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of a conversation, ready for the assistant's turn.
+        """Return the token ids of a conversation, ready for the assistant's turn.
 
         Raises:
-            RequestError: there are no messages, or the model has no chat template.
+            RequestError: the messages are no conversation, or the model has no chat template.
         """
-        if not messages:
-            raise RequestError("the conversation is empty: give at least one message")
-        if not getattr(self.tokenizer, "chat_template", None):
-            raise RequestError("the model has no chat template: use generate() with plain text")
-        encoded = self.tokenizer.apply_chat_template(
-            [dict(message) for message in messages], add_generation_prompt=True, return_dict=True
-        )
-        return list(encoded["input_ids"])
+        return encode_chat(self.tokenizer, parse_conversation(messages))
 
     def stream(
         self, prompt: Prompt, sampling_params: SamplingParams | None = None
@@ -200,79 +200,28 @@ class LLM:
         sampling_params: SamplingParams | Sequence[SamplingParams] | None,
     ) -> Call:
         """Check prompts and make a call of them, which is not begun."""
-        each = _as_list(prompts)
+        each = parse_prompts(prompts)
         call = Call(self.router)
-        for prompt, params in zip(each, _one_each(sampling_params, len(each)), strict=True):
+        for prompt, params in zip(each, parse_params(sampling_params, len(each)), strict=True):
             self._add(call, prompt, params)
         return call
 
-    def _add(self, call: Call, prompt: Prompt, params: SamplingParams) -> None:
-        text, token_ids = self._encode(prompt)
-        salt = _cache_salt(prompt)
+    def _add(self, call: Call, prompt: PromptInput, params: SamplingParams) -> None:
+        token_ids = encode(self.tokenizer, prompt)
         number = next(self._numbers)
-        output = RequestOutput(str(number), text, token_ids, [])
+        output = RequestOutput(str(number), prompt.text, token_ids, [])
         for i in range(params.n):
             request_id = str(number) if params.n == 1 else f"{number}-{i}"
             seed = params.seed
             if seed is not None and params.n > 1:
                 seed = derive_seed(seed, Purpose.COMPLETION, i)
-            request = self.engine.make_request(token_ids, params, request_id, seed, salt)
+            request = self.engine.make_request(
+                token_ids, params, request_id, seed, prompt.cache_salt
+            )
             lossless = self.engine.rule != "synthetic"
             output.outputs.append(CompletionOutput(i, spec=request.counters, lossless=lossless))
             call.add(request, output, output.outputs[-1])
         call.outputs.append(output)
-
-    def _encode(self, prompt: Prompt) -> tuple[str | None, list[int]]:
-        text: str | None = None
-        if isinstance(prompt, Mapping) and "prompt_token_ids" in prompt:
-            token_ids = [int(token) for token in prompt["prompt_token_ids"]]
-        elif isinstance(prompt, str) or (isinstance(prompt, Mapping) and "prompt" in prompt):
-            text = prompt if isinstance(prompt, str) else str(prompt["prompt"])
-            try:
-                token_ids = list(self.tokenizer.encode(text))
-            except (TypeError, UnicodeError):
-                raise RequestError(
-                    "the prompt is not valid Unicode text (it holds a lone surrogate): decode the "
-                    "bytes it came from with the right encoding"
-                ) from None
-        elif not isinstance(prompt, Mapping):
-            token_ids = [int(token) for token in prompt]
-        else:
-            raise RequestError(
-                f"a prompt with the keys {sorted(prompt)} is not understood: give text, "
-                '{"prompt": …} or {"prompt_token_ids": […]}'
-            )
-        if not token_ids:
-            raise RequestError("the prompt is empty: give at least one token")
-        return text, token_ids
-
-
-def _cache_salt(prompt: Prompt) -> str | None:
-    """vLLM's `cache_salt` of a prompt given as a mapping."""
-    salt = prompt.get("cache_salt") if isinstance(prompt, Mapping) else None
-    if salt is not None and not (isinstance(salt, str) and salt):
-        raise RequestError(f"cache_salt is {salt!r}, but must be a non-empty text, or left out")
-    return salt
-
-
-def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
-    single = isinstance(prompts, (str, Mapping)) or (
-        bool(prompts) and all(isinstance(token, int) for token in prompts)
-    )
-    return [prompts] if single else list(prompts)  # type: ignore[list-item,arg-type]
-
-
-def _one_each(
-    params: SamplingParams | Sequence[SamplingParams] | None, count: int
-) -> list[SamplingParams]:
-    if params is None or isinstance(params, SamplingParams):
-        return [params or SamplingParams()] * count
-    if len(params) != count:
-        raise ConfigError(
-            f"there are {len(params)} sampling_params for {count} prompts: give one for all or "
-            "one each"
-        )
-    return list(params)
 
 
 class AsyncLLM:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from fairdraft.config import EngineConfig, SamplingParams
-from fairdraft.errors import ConfigError, RequestError
+from fairdraft.errors import ConfigError
+from fairdraft.inputs import check_against_model
 from fairdraft.models import Runner
 from fairdraft.request import Request
 from fairdraft.sampling.noise import Purpose, derive_seed
@@ -59,6 +60,7 @@ class Admission:
         runner: the target.
         tokenizer: a transformers tokenizer; None works on token ids only.
         eos_token_ids: tokens that end a text.
+        max_model_len: longest prompt plus output in tokens.
     """
 
     def __init__(
@@ -67,11 +69,13 @@ class Admission:
         runner: Runner,
         tokenizer: Any,
         eos_token_ids: frozenset[int],
+        max_model_len: int,
     ) -> None:
         self.config = config
         self.runner = runner
         self.tokenizer = tokenizer
         self.eos_token_ids = eos_token_ids
+        self.max_model_len = max_model_len
         self._numbers = itertools.count()
 
     def make_request(
@@ -92,25 +96,11 @@ class Admission:
             cache_salt: share cached prefixes and past text only with requests of the same salt.
 
         Raises:
-            RequestError: a token is outside the vocabulary, or text is asked for without a
-                tokenizer.
+            RequestError: the model cannot serve it; see `check_against_model`.
         """
-        number = next(self._numbers)
         size = self.runner.vocab_size
-        for token in prompt_token_ids:
-            if not 0 <= token < size:
-                raise RequestError(
-                    f"token id {token} is outside the vocabulary of {size}: encode the prompt "
-                    "with the model's own tokenizer"
-                )
-        for token in (*(params.logit_bias or {}), *(params.stop_token_ids or ())):
-            if token >= size:
-                raise RequestError(
-                    f"token id {token} in logit_bias or stop_token_ids is outside the vocabulary "
-                    f"of {size}: leave it out"
-                )
-        if self.tokenizer is None and (params.stop_strings or params.bad_words):
-            raise RequestError("stop and bad_words need a tokenizer: use token ids instead")
+        check_against_model(prompt_token_ids, params, size, self.tokenizer, self.max_model_len)
+        number = next(self._numbers)
         if seed is None:
             seed = params.seed
         return Request(

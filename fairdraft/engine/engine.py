@@ -79,7 +79,7 @@ class Engine:
                 "'standard' or 'coupled', or a method that drafts chains"
             )
         self.max_model_len = check_max_model_len(config, runner)
-        self.admission = Admission(config, runner, tokenizer, eos_token_ids)
+        self.admission = Admission(config, runner, tokenizer, eos_token_ids, self.max_model_len)
         if proposer is not None:
             proposer.bind(runner)
         num_blocks = num_kv_blocks(config, runner, self.max_model_len)

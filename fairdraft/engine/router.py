@@ -86,14 +86,20 @@ class Router:
 
     def _run(self) -> None:
         """Step until nothing is left to do or nobody is left to do it for."""
-        while self._is_wanted():
+        wanted = True
+        while wanted:
             try:
-                if not self._take_in():
-                    return
-                for output in self._engine.step():
+                wanted = self._take_in() and self._is_wanted()
+                for output in self._engine.step() if wanted else ():
                     self._deliver(output)
             except FairdraftError:
                 _log.exception("the engine failed between two steps")
+        with self._lock:
+            if self._thread is threading.current_thread():  # nobody has started another one
+                self._thread = None
+                for _, done in self._aborted:
+                    if done is not None:
+                        done.set()
 
     def _is_wanted(self) -> bool:
         """Whether a thread lives that could wait for an answer; at a program's end none does."""

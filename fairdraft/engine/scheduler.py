@@ -81,20 +81,11 @@ class Scheduler:
         """Refuse a request that could never run.
 
         Raises:
-            RequestError: it is empty, longer than `max_model_len`, or larger than
-                the whole KV pool at its longest.
+            RequestError: at its longest it is larger than the whole KV pool.
         """
-        prompt = request.num_prompt_tokens
-        if prompt == 0:
-            raise RequestError("the prompt is empty: give at least one token")
-        if prompt >= self.max_model_len:
-            raise RequestError(
-                f"the prompt has {prompt} tokens, but max_model_len={self.max_model_len} leaves "
-                "no room for output: shorten the prompt or raise max_model_len"
-            )
         longest = self.max_model_len
         if request.params.max_tokens is not None:
-            longest = min(longest, prompt + request.params.max_tokens)
+            longest = min(longest, request.num_prompt_tokens + request.params.max_tokens)
         needed = self.kv.num_blocks_for(longest + self.num_lookahead_tokens)
         if needed > self.kv.pool.num_blocks:
             raise RequestError(
