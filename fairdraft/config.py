@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import difflib
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from fairdraft.errors import ConfigError
+
+
+class _Shortened(reprlib.Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to print integers of more than some thousand digits.
+        return super().repr_int(x, level) if x.bit_length() < 1_000 else "a very large integer"
+
+
+_SHORTENED = _Shortened()
+_SHORTENED.maxlist = _SHORTENED.maxtuple = _SHORTENED.maxdict = 8
+_SHORTENED.maxstring = _SHORTENED.maxlong = _SHORTENED.maxother = 80
+
+
+def shown(value: object) -> str:
+    """Return the `repr` of any value, broken ones included, cut to what fits a message."""
+    return _SHORTENED.repr(value)
+
+
+def close_match(name: str, known: Iterable[str]) -> str:
+    """Return ", did you mean …?" where `name` resembles a known name, else nothing."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def require(condition: bool, message: str) -> None:
@@ -146,6 +170,22 @@ class SamplingParams:
             require_int("an entry of stop_token_ids", token, 0, "entries are token ids")
         for name in ("ignore_eos", "include_stop_str_in_output", "skip_special_tokens"):
             require_bool(name, getattr(self, name))
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> SamplingParams:
+        """Build from a mapping of sampling parameters.
+
+        Raises:
+            ConfigError: a key is unknown, or a value is out of range.
+        """
+        known = [f.name for f in fields(cls)]
+        for name in params:
+            if name not in known:
+                raise ConfigError(
+                    f"unknown sampling parameter {shown(name)}{close_match(str(name), known)}: "
+                    f"there are {', '.join(known)}"
+                )
+        return cls(**params)
 
     @property
     def greedy(self) -> bool:
