@@ -57,7 +57,7 @@ class LLM:
         self.tokenizer = checkpoint.tokenizer
         self._trace = StepTrace(trace) if trace is not None else None
         self.runner = ModelRunner(
-            checkpoint.model, self.config.batch_invariant, self.tokenizer, model
+            checkpoint.model, bool(self.config.batch_invariant), self.tokenizer, model
         )
         self.engine = Engine(
             self.config,
@@ -199,7 +199,7 @@ class LLM:
             if seed is not None and params.n > 1:
                 seed = derive_seed(seed, Purpose.COMPLETION, i)
             request = self.engine.add_request(token_ids, params, request_id, seed, salt)
-            lossless = self.engine.rule != "synthetic"
+            lossless = self.engine.rule.lossless
             output.outputs.append(CompletionOutput(i, spec=request.counters, lossless=lossless))
             owners[request_id] = (output, output.outputs[-1])
         return output

@@ -31,7 +31,7 @@ from fairdraft.request import Request
 from fairdraft.sampling.noise import Purpose, derive_seed
 from fairdraft.sampling.sampler import DraftNoise, RoundDraws, TargetRows
 from fairdraft.telemetry import SpecCounters, StepTimes, StepTrace
-from fairdraft.verification import block, match, standard, synthetic
+from fairdraft.verification import STANDARD
 
 DEFAULT_KV_BYTES = 4 * 2**30
 
@@ -71,13 +71,12 @@ class Engine:
                 controller = BatchSizeController(speculative.lengths_per_batch_size)
         self.controller: Controller = controller
         self.trace = trace
-        self.rule = speculative.rejection_sample_method if speculative else "standard"
-        self.acceptance_rates = speculative.acceptance_rates if speculative else ()
-        self.noise = DraftNoise(coupled=self.rule == "coupled")
-        if self.rule == "block" and proposer is not None and proposer.drafts_trees:
+        self.rule = speculative.rule if speculative else STANDARD
+        self.noise = DraftNoise(coupled=self.rule.shares_noise)
+        if proposer is not None and proposer.drafts_trees and not self.rule.takes_trees:
             raise ConfigError(
-                "rejection_sample_method 'block' takes chains, but the proposer drafts trees: use "
-                "'standard' or 'coupled', or a method that drafts chains"
+                f"rejection_sample_method {self.rule.name!r} takes chains, but the proposer drafts "
+                "trees: use 'standard' or 'coupled', or a method that drafts chains"
             )
         self.max_model_len = self._check_max_model_len()
         if proposer is not None:
@@ -248,18 +247,13 @@ class Engine:
                 continue
             span = slice(rows.start, rows.stop)
             logits, likeliest = output.logits[span], argmax[span]
-            coupled = self.rule == "coupled"
+            coupled = self.rule.shares_noise
             target = TargetRows(entry.request, entry.draft, logits, likeliest, coupled)
             verdicts.append(self._verify_one(entry.request, entry.draft, target))
         return verdicts
 
     def _verify_one(self, request: Request, draft: Draft, target: TargetRows) -> Verdict:
-        draws = RoundDraws(request)
-        if self.rule == "synthetic":
-            return synthetic(draft, self.acceptance_rates, draws.uniform(), target.token)
-        if draft.probs is None or request.params.greedy or self.rule == "coupled":
-            return match(draft, target.token)
-        return (block if self.rule == "block" else standard)(target, draft, draws)
+        return self.rule.verify(target, draft, RoundDraws(request), request.params.greedy)
 
     def _collect(
         self,
@@ -296,10 +290,14 @@ class Engine:
         if not decoding or proposer.rests(decoding):
             return
         lengths = self.controller.draft_lengths(decoding)
+        speculative = self.config.speculative_config
+        draft_limit = speculative.max_model_len if speculative is not None else None
         wanted: list[Request] = []
         budgets: list[int] = []
         for request, length in zip(decoding, lengths, strict=True):
             room = self.max_model_len - request.num_tokens - 1
+            if draft_limit is not None:
+                room = min(room, draft_limit - request.num_tokens)
             if request.params.max_tokens is not None:
                 room = min(room, request.params.max_tokens - request.num_output_tokens - 1)
             if min(length, room) > 0:
