@@ -49,7 +49,7 @@ def verify(engine: Engine, requests: list[Request], drafts: list[Draft], logits:
     accepted = 0
     for i, (request, draft) in enumerate(zip(requests, drafts, strict=True)):
         span = slice(i * (K + 1), (i + 1) * (K + 1))
-        coupled = engine.rule == "coupled"
+        coupled = engine.rule.shares_noise
         target = TargetRows(request, draft, logits[span], argmax[span], coupled)
         accepted += engine._verify_one(request, draft, target).num_accepted
     return accepted

@@ -69,7 +69,7 @@ class LLM:
         checkpoint = load_checkpoint(model, self.config.dtype, self.config.device)
         self.tokenizer = checkpoint.tokenizer
         self.runner = ModelRunner(
-            checkpoint.model, self.config.batch_invariant, self.tokenizer, model
+            checkpoint.model, bool(self.config.batch_invariant), self.tokenizer, model
         )
         self.engine = Engine(
             self.config,
@@ -218,7 +218,7 @@ class LLM:
             request = self.engine.make_request(
                 token_ids, params, request_id, seed, prompt.cache_salt
             )
-            lossless = self.engine.rule != "synthetic"
+            lossless = self.engine.rule.lossless
             output.outputs.append(CompletionOutput(i, spec=request.counters, lossless=lossless))
             call.add(request, output, output.outputs[-1])
         call.outputs.append(output)

@@ -26,6 +26,7 @@ class Drafting:
         noise: how drafters draw.
         scheduler: whose requests decode, and whose blocks have lookahead slots.
         vocab_size: of the target.
+        max_model_len: longest text that the drafter reads, in tokens; None is the target's.
     """
 
     def __init__(
@@ -35,12 +36,14 @@ class Drafting:
         noise: DraftNoise,
         scheduler: Scheduler,
         vocab_size: int,
+        max_model_len: int | None = None,
     ) -> None:
         self.proposer = proposer
         self.lengths = lengths
         self.noise = noise
         self.scheduler = scheduler
         self.vocab_size = vocab_size
+        self.max_model_len = max_model_len
 
     def start(self, step: Sequence[ScheduledRequest]) -> None:
         """Tell the proposer of requests that begin, or begin again after a preemption."""
@@ -84,6 +87,8 @@ class Drafting:
     def _room(self, request: Request) -> int:
         """Return how many draft tokens the request could still take, one of the target's behind."""
         room = self.scheduler.max_model_len - request.num_tokens - 1
+        if self.max_model_len is not None:
+            room = min(room, self.max_model_len - request.num_tokens)
         if request.params.max_tokens is not None:
             room = min(room, request.params.max_tokens - request.num_output_tokens - 1)
         return room

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from fairdraft.config import EngineConfig, SamplingParams
-from fairdraft.draft import Draft, Verdict
+from fairdraft.draft import Verdict
 from fairdraft.engine.admission import Admission, check_max_model_len, num_kv_blocks
 from fairdraft.engine.detokenizer import Detokenizer
 from fairdraft.engine.draft_lengths import DraftLengths, FixedLength, LengthsByBatchSize
@@ -32,7 +32,7 @@ from fairdraft.proposers import Needs, Proposer, Settled
 from fairdraft.request import Cut, Request
 from fairdraft.sampling.sampler import DraftNoise, RoundDraws, TargetRows
 from fairdraft.telemetry import SpecCounters, StepTimes, StepTrace
-from fairdraft.verification import block, match, standard, synthetic
+from fairdraft.verification import STANDARD
 
 
 class Engine:
@@ -70,13 +70,12 @@ class Engine:
                 draft_lengths = LengthsByBatchSize(speculative.lengths_per_batch_size)
         self.draft_lengths: DraftLengths = draft_lengths
         self.trace = trace
-        self.rule = speculative.rejection_sample_method if speculative else "standard"
-        self.acceptance_rates = speculative.acceptance_rates if speculative else ()
-        self.noise = DraftNoise(coupled=self.rule == "coupled")
-        if self.rule == "block" and proposer is not None and proposer.drafts_trees:
+        self.rule = speculative.rule if speculative else STANDARD
+        self.noise = DraftNoise(coupled=self.rule.shares_noise)
+        if proposer is not None and proposer.drafts_trees and not self.rule.takes_trees:
             raise ConfigError(
-                "rejection_sample_method 'block' takes chains, but the proposer drafts trees: use "
-                "'standard' or 'coupled', or a method that drafts chains"
+                f"rejection_sample_method {self.rule.name!r} takes chains, but the proposer drafts "
+                "trees: use 'standard' or 'coupled', or a method that drafts chains"
             )
         self.max_model_len = check_max_model_len(config, runner)
         self.admission = Admission(config, runner, tokenizer, eos_token_ids, self.max_model_len)
@@ -97,8 +96,9 @@ class Engine:
         self.times = StepTimes()
         self.drafting: Drafting | None = None
         if proposer is not None:
+            limit = speculative.max_model_len if speculative else None
             self.drafting = Drafting(
-                proposer, draft_lengths, self.noise, self.scheduler, runner.vocab_size
+                proposer, draft_lengths, self.noise, self.scheduler, runner.vocab_size, limit
             )
         self._requests: dict[str, Request] = {}
         self._detokenizers: dict[str, Detokenizer] = {}
@@ -241,22 +241,15 @@ class Engine:
                 continue
             span = slice(rows.start, rows.stop)
             logits, likeliest = output.logits[span], argmax[span]
-            coupled = self.rule == "coupled"
+            coupled = self.rule.shares_noise
             target = TargetRows(entry.request, entry.draft, logits, likeliest, coupled)
             try:
-                verdicts.append(self._verify_one(entry.request, entry.draft, target))
+                draws, greedy = RoundDraws(entry.request), entry.request.params.greedy
+                verdicts.append(self.rule.verify(target, entry.draft, draws, greedy))
             except RequestError as error:  # this request's own: its filters leave no token
                 entry.request.end("error", error)
                 verdicts.append(None)
         return verdicts
-
-    def _verify_one(self, request: Request, draft: Draft, target: TargetRows) -> Verdict:
-        draws = RoundDraws(request)
-        if self.rule == "synthetic":
-            return synthetic(draft, self.acceptance_rates, draws.uniform(), target.token)
-        if draft.probs is None or request.params.greedy or self.rule == "coupled":
-            return match(draft, target.token)
-        return (block if self.rule == "block" else standard)(target, draft, draws)
 
     def _settle(
         self,

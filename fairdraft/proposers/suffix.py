@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from fairdraft.config import require_bool, require_int, require_number
+from fairdraft.config import require_bool, require_int, require_number, shown
 from fairdraft.draft import Draft
 from fairdraft.errors import ConfigError
 from fairdraft.proposers.base import Needs, PerRequestProposer
@@ -50,11 +50,11 @@ class SuffixProposer(PerRequestProposer):
         suffix_decoding_min_token_prob: a draft ends before its probability falls under this.
         suffix_decoding_use_tree_spec: draft a tree where the matches disagree; its nodes then are
             what num_speculative_tokens limits. Arctic Inference's name for it.
-        suffix_decoding_index: file to load the global index from, as `save` wrote it; where there
-            is none yet, the index begins empty.
+        suffix_decoding_index: file to load the global index from, as `save` wrote it; None begins
+            with an empty one.
 
     Raises:
-        ConfigError: a value is out of range, or the file is no saved index.
+        ConfigError: a value is out of range, or the file is missing or no saved index.
     """
 
     needs = Needs(rows=False)
@@ -96,19 +96,22 @@ class SuffixProposer(PerRequestProposer):
         self._requests: dict[str, Request] = {}
         self._own: dict[str, SuffixIndex] = {}
 
-    def _load(self, path: str) -> None:
+    def _load(self, path: object) -> None:
         if self.past is None:
             raise ConfigError(
                 "suffix_decoding_index is given, but suffix_decoding_max_cached_requests is 0: "
                 "leave one of them out"
             )
-        if not Path(path).exists() and Path(path).parent.is_dir():
-            return
+        if not isinstance(path, (str, Path)) or not Path(path).exists():
+            raise ConfigError(
+                f"suffix_decoding_index is {shown(path)}, but there is no such file: leave it out "
+                "until SuffixProposer.save has written one"
+            )
         try:
             self.past.load(path)
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise ConfigError(
-                f"suffix_decoding_index {path!r} is no index that fairdraft saved ({error})"
+                f"suffix_decoding_index {shown(path)} is no index that fairdraft saved ({error})"
             ) from None
 
     def save(self, path: str | Path) -> None:

@@ -19,6 +19,7 @@ from fairdraft.sampling.sampler import DraftNoise
 from fairdraft.testing.laws import Text, text_law
 from fairdraft.testing.statistics import g_test, holm, log_e_value
 from fairdraft.testing.toy import ToyRunner
+from fairdraft.verification import RULES
 
 # Room for everything; a pool that preempts, with small chunks; one request at a time.
 STRESSES: dict[str, dict[str, Any]] = {
@@ -184,7 +185,7 @@ def check_proposer(
         if not params.greedy:
             suite.check_identity("coupled", name, params)
     if not suite.report.deterministic:
-        for rule in ("standard",) if suite.drafts_trees else ("standard", "block"):
+        for rule in suite.rules_that_draw:
             for name, params in LAW_PARAMS.items():
                 suite.check_law(rule, name, params, draws)
         suite.settle()
@@ -207,6 +208,12 @@ class Suite:
         base = [(7 * i * i + 3 * i) % size for i in range(14)]
         self.prompts = [(*base[:10], i % size, *base[: 2 + i % 4]) for i in range(6)]
         self.plain: dict[tuple[str, bool], list[list[int]]] = {}
+
+    @property
+    def rules_that_draw(self) -> list[str]:
+        """The rules that verify drawn drafts by their laws, where the proposer's shape allows."""
+        rules = [rule for rule in RULES.values() if rule.lossless and rule.verify_drawn]
+        return [rule.name for rule in rules if rule.takes_trees or not self.drafts_trees]
 
     def engine(self, rule: str, speculate: bool, **options: Any) -> Engine:
         config = EngineConfig(
@@ -236,12 +243,13 @@ class Suite:
         return [request.output_token_ids for request in requests]
 
     def check_identity(self, rule: str, name: str, params: SamplingParams) -> None:
-        key = (name, rule == "coupled")
+        shared = RULES[rule].shares_noise
+        key = (name, shared)
         if key not in self.plain:
             self.plain[key] = self.texts(self.engine(rule, speculate=False), params)
         for stress, options in STRESSES.items():
             found = self.texts(self.engine(rule, speculate=True, **options), params)
-            if not (params.greedy or rule == "coupled" or self.report.deterministic):
+            if not (params.greedy or shared or self.report.deterministic):
                 return  # the first run has shown that drafts are drawn: their law is tested
             for prompt, text, own in zip(self.prompts, found, self.plain[key], strict=True):
                 if text != own:

@@ -28,6 +28,7 @@ from fairdraft.testing import (
     toy_config,
     toy_continuation,
 )
+from fairdraft.verification import rules
 
 PROMPTS = [tuple(range(i, i + 6)) for i in range(6)]
 PARAMS = SamplingParams(temperature=0, frequency_penalty=1.0, max_tokens=20)
@@ -149,7 +150,7 @@ def bonus_token_from_the_wrong_row(patch: pytest.MonkeyPatch) -> None:
                 return Verdict(tuple(range(i)), target(i))
         return Verdict(tuple(range(len(draft))), target(max(len(draft) - 1, 0)))
 
-    patch.setattr(engine_module, "match", faulty)
+    patch.setattr(rules, "match", faulty)
 
 
 def positions_off_by_one_after_partial_acceptance(patch: pytest.MonkeyPatch) -> None:

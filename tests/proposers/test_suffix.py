@@ -314,7 +314,7 @@ def test_similar_requests_draft_longer_and_longer() -> None:
         ({"suffix_decoding_max_cached_requests": -1}, "max_cached_requests is -1"),
         ({"suffix_decoding_max_spec_factor": -1}, "max_spec_factor is -1"),
         ({"suffix_decoding_min_token_prob": 2}, "min_token_prob is 2"),
-        ({"suffix_decoding_index": "/nowhere/x"}, "no index that fairdraft saved"),
+        ({"suffix_decoding_index": "/nowhere/x"}, "there is no such file: leave it out"),
         (
             {"suffix_decoding_index": "x", "suffix_decoding_max_cached_requests": 0},
             "leave one of them out",
@@ -337,9 +337,11 @@ def test_a_file_that_is_no_index(tmp_path: Path) -> None:
             SuffixProposer(4, suffix_decoding_index=str(path))
 
 
-def test_an_index_that_is_not_there_yet_begins_empty(tmp_path: Path) -> None:
+def test_an_index_is_saved_and_loaded_again(tmp_path: Path) -> None:
     path = tmp_path / "index.npz"
-    proposer = SuffixProposer(4, suffix_decoding_index=str(path))
+    with pytest.raises(ConfigError, match=r"no such file: leave it out until .*save"):
+        SuffixProposer(4, suffix_decoding_index=str(path))
+    proposer = SuffixProposer(4)
     write(proposer, "a", [5, 6, 7, 8, 9])
     proposer.save(path)
     again = SuffixProposer(4, suffix_decoding_index=str(path))
