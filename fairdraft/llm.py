@@ -69,7 +69,7 @@ class LLM:
         checkpoint = load_checkpoint(model, self.config.dtype, self.config.device)
         self.tokenizer = checkpoint.tokenizer
         self.runner = ModelRunner(
-            checkpoint.model, bool(self.config.batch_invariant), self.tokenizer, model
+            checkpoint.model, self.config.batch_invariant, self.tokenizer, model
         )
         self.engine = Engine(
             self.config,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Sequence
 from typing import Any
+
+import torch
 
 from fairdraft.config import EngineConfig, SamplingParams
 from fairdraft.errors import ConfigError
@@ -34,20 +37,30 @@ def num_kv_blocks(config: EngineConfig, runner: Runner, max_model_len: int) -> i
     """Return how many KV blocks the pool gets.
 
     Raises:
-        ConfigError: the memory given for KV does not hold one block.
+        ConfigError: the memory given for KV does not hold one block, or is more than there is.
     """
-    if config.num_gpu_blocks_override is not None:
-        return config.num_gpu_blocks_override
     per_block = runner.kv_bytes_per_token * config.block_size
     full = config.max_num_seqs * -(-max_model_len // config.block_size)
     budget = config.kv_cache_memory_bytes or DEFAULT_KV_BYTES
     num_blocks = budget // per_block if per_block else full
+    if config.num_gpu_blocks_override is not None:
+        num_blocks = config.num_gpu_blocks_override
+    elif config.kv_cache_memory_bytes is None:
+        num_blocks = min(num_blocks, full)
     if num_blocks == 0:
         raise ConfigError(
             f"kv_cache_memory_bytes is {budget}, but one block of {config.block_size} tokens "
             f"takes {per_block} bytes: raise it"
         )
-    return min(num_blocks, full) if config.kv_cache_memory_bytes is None else num_blocks
+    config.require_memory(num_blocks, per_block, device_memory(runner.device))
+    return num_blocks
+
+
+def device_memory(device: torch.device) -> int:
+    """Return the bytes of memory that a device has, in use or not."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class Admission:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
@@ -14,8 +15,10 @@ from fairdraft.models import attention, linear
 from fairdraft.models.attention import ATTENTION_NAME, PagedAttention
 from fairdraft.models.batch import FlatBatch, RunOutput
 from fairdraft.models.fused import FusedDecoder, can_fuse
-from fairdraft.models.invariance import EVERY_ROW, require_invariance
-from fairdraft.models.linear import speed_up
+from fairdraft.models.invariance import EVERY_ROW, largest_difference, require_invariance
+from fairdraft.models.linear import RowLinear, speed_up
+
+_log = logging.getLogger("fairdraft")
 
 
 class Runner(Protocol):
@@ -64,17 +67,25 @@ class ModelRunner:
     Args:
         model: a loaded decoder-only transformers model, on its device, in its dtype.
         batch_invariant: run every row count through the same kernels, so that a row's result does
-            not depend on how many rows run beside it, and check that it does not.
+            not depend on how many rows run beside it, and check that it does not. None does so on
+            the CPU where the model allows it, and warns once where it does not.
         tokenizer: the model's, for draft models to be compared with.
         name: of the model as the user gave it, for drafters that belong to it.
 
+    Attributes:
+        batch_invariant: whether it is.
+
     Raises:
-        CheckpointError: the model needs what is not supported, or cannot be made batch-invariant;
-            the message names it and says why.
+        CheckpointError: the model needs what is not supported, or cannot be made batch-invariant
+            though it was asked for; the message names it and says why.
     """
 
     def __init__(
-        self, model: Any, batch_invariant: bool = False, tokenizer: Any = None, name: str = ""
+        self,
+        model: Any,
+        batch_invariant: bool | None = False,
+        tokenizer: Any = None,
+        name: str = "",
     ) -> None:
         refuse_unsupported(model)
         self.model = model.eval()
@@ -88,14 +99,45 @@ class ModelRunner:
         self.layers = self._probe_layers()
         self.storage: KVStorage | None = None
         self.fused: FusedDecoder | None = None
-        self._product_rows = EVERY_ROW if batch_invariant else linear.MAX_KERNEL_ROWS
-        self._attention_rows = EVERY_ROW if batch_invariant else attention.MAX_KERNEL_ROWS
         if can_fuse(model):
-            self.fused = FusedDecoder(model, self._product_rows)
+            self.fused = FusedDecoder(model)
         elif self.device.type == "cpu":
-            speed_up(model, self._product_rows)
+            speed_up(model)
+        if batch_invariant is None:
+            batch_invariant = self.device.type == "cpu" and self._can_be_invariant()
+        self._take_rows(batch_invariant)
         if batch_invariant:
             require_invariance(self)
+
+    def _take_rows(self, every: bool) -> None:
+        """Choose which row counts go through our own kernels: every one, or those they are best at.
+
+        The others go through torch, which rounds a row otherwise beside more rows.
+        """
+        self.batch_invariant = every
+        self._attention_rows = EVERY_ROW if every else attention.MAX_KERNEL_ROWS
+        product_rows = EVERY_ROW if every else linear.MAX_KERNEL_ROWS
+        if self.fused is not None:
+            self.fused.max_kernel_rows = product_rows
+        for module in self.model.modules():
+            if isinstance(module, RowLinear):
+                module.max_kernel_rows = product_rows
+
+    def _can_be_invariant(self) -> bool:
+        """Try it, and warn if it cannot be had."""
+        self._take_rows(every=True)
+        worst, cut = largest_difference(self)
+        if worst:
+            _log.warning(
+                "%s loads without batch invariance: run in pieces of %s rows, one text gives "
+                "logits up to %.3g away from those of a whole run, so that near-ties may be "
+                "written otherwise with speculation than without; batch_invariant=False says that "
+                "you know",
+                self.name or self.model.config.model_type,
+                list(cut),
+                worst,
+            )
+        return not worst
 
     @property
     def kv_bytes_per_token(self) -> int:
