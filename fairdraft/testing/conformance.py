@@ -240,6 +240,7 @@ class Suite:
             requests.append(engine.add_request(prompt, params, seed=i))
             engine.step()
         self.finish(engine)
+        raise_errors(requests)
         return [request.output_token_ids for request in requests]
 
     def check_identity(self, rule: str, name: str, params: SamplingParams) -> None:
@@ -268,6 +269,7 @@ class Suite:
             seeds = range(first, min(first + 500, draws))
             requests = [engine.add_request(prompt, params, seed=seed) for seed in seeds]
             self.finish(engine)
+            raise_errors(requests)
             counts.update(tuple(request.output_token_ids) for request in requests)
             if set(counts) - set(law):
                 text = next(iter(set(counts) - set(law)))
@@ -290,3 +292,11 @@ class Suite:
             "that each token was drawn from? Is every drawn token kept in the draft, whatever its "
             "value? Is `noise.draw` the only source of chance?"
         )
+
+
+def raise_errors(requests: Sequence[Request]) -> None:
+    """Raise what a request ended with: the proposer's own word where there is one."""
+    for request in requests:
+        if request.error is not None:
+            cause = request.error.__cause__
+            raise cause if isinstance(cause, ConformanceError) else request.error
