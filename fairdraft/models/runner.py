@@ -15,7 +15,7 @@ from fairdraft.models import attention, linear
 from fairdraft.models.attention import ATTENTION_NAME, PagedAttention
 from fairdraft.models.batch import FlatBatch, RunOutput
 from fairdraft.models.fused import FusedDecoder, can_fuse
-from fairdraft.models.invariance import EVERY_ROW, largest_difference, require_invariance
+from fairdraft.models.invariance import EVERY_ROW, broken_invariance
 from fairdraft.models.linear import RowLinear, speed_up
 
 _log = logging.getLogger("fairdraft")
@@ -103,11 +103,9 @@ class ModelRunner:
             self.fused = FusedDecoder(model)
         elif self.device.type == "cpu":
             speed_up(model)
-        if batch_invariant is None:
-            batch_invariant = self.device.type == "cpu" and self._can_be_invariant()
-        self._take_rows(batch_invariant)
-        if batch_invariant:
-            require_invariance(self)
+        self._take_rows(batch_invariant is not False and self.device.type == "cpu")
+        if batch_invariant is not False:
+            self._check_invariance(asked=batch_invariant is True)
 
     def _take_rows(self, every: bool) -> None:
         """Choose which row counts go through our own kernels: every one, or those they are best at.
@@ -123,21 +121,34 @@ class ModelRunner:
             if isinstance(module, RowLinear):
                 module.max_kernel_rows = product_rows
 
-    def _can_be_invariant(self) -> bool:
-        """Try it, and warn if it cannot be had."""
-        self._take_rows(every=True)
-        worst, cut = largest_difference(self)
-        if worst:
-            _log.warning(
-                "%s loads without batch invariance: run in pieces of %s rows, one text gives "
-                "logits up to %.3g away from those of a whole run, so that near-ties may be "
-                "written otherwise with speculation than without; batch_invariant=False says that "
-                "you know",
-                self.name or self.model.config.model_type,
-                list(cut),
-                worst,
+    def _check_invariance(self, asked: bool) -> None:
+        """Go without what cannot be had, with a warning; refuse to if it was asked for."""
+        if not (asked or self.batch_invariant):
+            return
+        broken = broken_invariance(self, self._num_distinct_layers())
+        name = self.name or self.model.config.model_type
+        if broken and asked:
+            raise CheckpointError(
+                f"{name}: batch_invariant=True cannot be kept: {broken}. Leave batch_invariant "
+                "out, or use bfloat16 or float32 on CPU and a model whose widths are multiples of "
+                "32"
             )
-        return not worst
+        if broken:
+            _log.warning(
+                "%s loads without batch invariance: %s. Near-ties may be written otherwise with "
+                "speculation than without; batch_invariant=False says that you know",
+                name,
+                broken,
+            )
+            self._take_rows(every=False)
+
+    def _num_distinct_layers(self) -> int:
+        """Return how many of the first layers hold every kind of layer that the model has."""
+        kinds = [
+            (type(layer), tuple(p.shape for p in layer.parameters()), shape.sliding_window)
+            for layer, shape in zip(target_layers(self.model), self.layers, strict=True)
+        ]
+        return 1 + max(kinds.index(kind) for kind in kinds)
 
     @property
     def kv_bytes_per_token(self) -> int:
