@@ -15,7 +15,7 @@ from fairdraft.config.engine import DTYPES, EngineConfig
 from fairdraft.config.json_text import parse_json
 from fairdraft.config.sampling import MIN_TEMPERATURE, SamplingParams
 from fairdraft.config.speculation import SpeculativeConfig
-from fairdraft.config.vllm import BY_MODEL
+from fairdraft.config.vllm import BY_MODEL, without_needless
 
 __all__ = [
     "BY_MODEL",
@@ -34,4 +34,5 @@ __all__ = [
     "shown",
     "tell_once",
     "unknown",
+    "without_needless",
 ]

@@ -7,7 +7,7 @@ engine, which stopped drafting at that many requests.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from fairdraft.config.checks import require, require_int, shown, tell_once
@@ -48,11 +48,22 @@ def translated(given: Mapping[str, Any]) -> dict[str, Any]:
             f"{name} is {shown(size)}, but a drafter runs on one device: set it to 1, or leave it "
             "out",
         )
-    for name, reason in NEEDLESS.items():
-        if config.pop(name, None) is not None:
-            tell_once(f"{name} of speculative_config is not needed here: {reason}")
     config["method"] = _method(config)
     return config
+
+
+def without_needless(options: Mapping[str, Any], takes: Collection[str]) -> dict[str, Any]:
+    """Return a method's own keys without those of vLLM's that say nothing here; each is told once.
+
+    Args:
+        options: keys of `SpeculativeConfig.options`.
+        takes: keys that the method takes itself; they stay.
+    """
+    kept = dict(options)
+    for name, reason in NEEDLESS.items():
+        if name not in takes and kept.pop(name, None) is not None:
+            tell_once(f"{name} of speculative_config is not needed here: {reason}")
+    return kept
 
 
 def _method(config: dict[str, Any]) -> Any:

@@ -8,7 +8,14 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from fairdraft.config import BY_MODEL, SpeculativeConfig, close_match, require, shown
+from fairdraft.config import (
+    BY_MODEL,
+    SpeculativeConfig,
+    close_match,
+    require,
+    shown,
+    without_needless,
+)
 from fairdraft.errors import CheckpointError, ConfigError, FairdraftError
 from fairdraft.proposers.base import Proposer
 
@@ -36,6 +43,7 @@ def build_proposer(config: SpeculativeConfig) -> Proposer | None:
     if config.model is not None:
         options["model"] = config.model
     if config.method == OFF:
+        options = without_needless(options, ())
         require(
             not options,
             f"method 'off' drafts nothing, but {shown(list(options))} is given: leave it out",
@@ -46,7 +54,7 @@ def build_proposer(config: SpeculativeConfig) -> Proposer | None:
         require(config.model is not None, f"method {BY_MODEL!r} needs the key 'model'")
         method = method_of_model(str(config.model))
     proposer_class = _load(method)
-    _check_keys(method, proposer_class, options)
+    options = _checked_options(method, proposer_class, options)
     try:
         proposer = proposer_class(config.num_speculative_tokens, **options)
     except FairdraftError:
@@ -104,21 +112,25 @@ def _load(method: str) -> Any:
         ) from error
 
 
-def _check_keys(method: str, proposer_class: Any, options: dict[str, Any]) -> None:
-    """Refuse keys that a method does not take, and miss those it cannot do without."""
+def _checked_options(method: str, proposer_class: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """The keys to make a proposer with: all that it needs, and none that it does not take."""
     parameters = list(inspect.signature(proposer_class).parameters.values())[1:]
     takes = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
-    anything = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        options = without_needless(options, takes)
+        unknown = next((name for name in options if name not in takes), None)
+    else:
+        unknown = next((name for name in options if name in OWN), None)
+    if unknown is not None:
+        raise ConfigError(
+            f"unknown key {shown(unknown)} for method {method!r}{close_match(unknown, takes)}: "
+            "besides method and num_speculative_tokens it takes "
+            f"{', '.join(takes) or 'no keys of its own'}"
+        )
     for parameter in parameters:
         named = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if named and parameter.default is parameter.empty and parameter.name not in options:
             raise ConfigError(
                 f"method {method!r} needs the key {parameter.name!r} in speculative_config"
             )
-    for name in options:
-        if name in OWN or (name not in takes and not anything):
-            raise ConfigError(
-                f"unknown key {shown(name)} for method {method!r}{close_match(name, takes)}: "
-                "besides method and num_speculative_tokens it takes "
-                f"{', '.join(takes) or 'no keys of its own'}"
-            )
+    return options

@@ -1,6 +1,7 @@
 """Methods by name: ours, and those of packages that the tests install beside it."""
 
 import json
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fairdraft import SamplingParams, SpeculativeConfig
+from fairdraft.config import tell_once
 from fairdraft.errors import ConfigError
 from fairdraft.proposers import Proposer, build_proposer, known_methods
 from fairdraft.proposers.draft_model import DraftModelProposer
@@ -216,3 +218,22 @@ def test_a_model_alone_is_a_method() -> None:
     proposer = build_proposer(SpeculativeConfig.of({"model": "demo"}))  # type: ignore[arg-type]
     assert isinstance(proposer, DraftModelProposer)
     assert proposer.name == "demo"
+
+
+@pytest.mark.parametrize("method", ["ngram", "off"])
+def test_keys_of_vllm_that_say_nothing_here_are_told_once(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    tell_once.cache_clear()
+    with caplog.at_level(logging.WARNING, "fairdraft"):
+        for _ in range(3):
+            build_proposer(SpeculativeConfig(method, enforce_eager=True, moe_backend=None))
+    assert [record.message for record in caplog.records] == [
+        "enforce_eager of speculative_config is not needed here: there are no CUDA graphs to "
+        "leave out"
+    ]
+
+
+def test_a_method_may_take_such_a_key_itself(install: Install) -> None:
+    install("third_party_drafts:Constant", CONSTANT.replace("token=0", "token=0, quantization=0"))
+    assert constant(token=7, quantization="int8").token == 7  # type: ignore[attr-defined]
