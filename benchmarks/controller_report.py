@@ -23,10 +23,10 @@ from benchmarks.controller import (
     live_path,
 )
 from benchmarks.turns import interval, paired, rate, turns
-from fairdraft.economics.estimators import ratio_of_means
+from fairdraft.economics.costs.profile import Profile
+from fairdraft.economics.equations.estimators import ratio_of_means
 from fairdraft.economics.policies import Auto, Oracle, Policy, Static
 from fairdraft.economics.prices import Prices
-from fairdraft.economics.profile import Profile
 from fairdraft.economics.replay import Replayed, replay
 from fairdraft.economics.traced import Text
 

@@ -20,9 +20,9 @@ import numpy as np
 from benchmarks.common import write_result
 from fairdraft import SamplingParams, SpeculativeConfig
 from fairdraft.config import EngineConfig
-from fairdraft.economics.acceptance import constant
-from fairdraft.economics.cost import best_k
-from fairdraft.economics.profile import Profile
+from fairdraft.economics.costs.profile import Profile
+from fairdraft.economics.equations.acceptance import constant
+from fairdraft.economics.equations.cost import best_k
 from fairdraft.engine.engine import Engine
 from fairdraft.models import ModelRunner, load_checkpoint
 from fairdraft.profiling import Filler, ProfileGrid, build_shape, profile_model

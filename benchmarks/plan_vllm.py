@@ -20,9 +20,9 @@ import numpy as np
 
 from benchmarks.common import HERE, WORK, kept, write_result
 from fairdraft.cli.datasets import load_prompts
-from fairdraft.economics.planner import plan
-from fairdraft.economics.step_costs import StepCosts
-from fairdraft.economics.traffic import Acceptance
+from fairdraft.economics.costs.step_costs import StepCosts
+from fairdraft.economics.planning.planner import plan
+from fairdraft.economics.planning.traffic import Acceptance
 from fairdraft.readers import Reading
 
 KS = (0, 1, 2, 4, 6)

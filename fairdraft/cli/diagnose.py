@@ -11,7 +11,7 @@ from rich.table import Table
 from fairdraft.errors import ReadingError
 
 if TYPE_CHECKING:
-    from fairdraft.economics.diagnosis import Diagnosis
+    from fairdraft.economics.planning.diagnosis import Diagnosis
     from fairdraft.readers import Reading
 
 LIKE = 1.5  # runs whose requests differ by more are not alike
@@ -32,7 +32,7 @@ def diagnose(
     bench_speculative.py lines and /server_info, responses of llama-server, and fairdraft's own
     results and step traces. FILE#LABEL picks one of several measurements in a file.
     """
-    from fairdraft.economics.diagnosis import diagnose as judge
+    from fairdraft.economics.planning.diagnosis import diagnose as judge
 
     on, off = _read(spec, seconds), _read(baseline, seconds)
     if not on.speculates:

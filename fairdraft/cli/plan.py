@@ -15,7 +15,7 @@ from fairdraft.cli.options import numbers
 from fairdraft.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fairdraft.economics.plan import Plan
+    from fairdraft.economics.planning.plan import Plan
     from fairdraft.readers import Reading
 
 ALL = "all"
@@ -101,9 +101,9 @@ def plan(
     from fairdraft.cli import plan_inputs as inputs
     from fairdraft.cli import plan_report as report
     from fairdraft.economics.advice import ENGINES
-    from fairdraft.economics.planner import plan as price_all
-    from fairdraft.economics.step_costs import StepCosts
-    from fairdraft.economics.upgrade import upgrades
+    from fairdraft.economics.costs.step_costs import StepCosts
+    from fairdraft.economics.planning.planner import plan as price_all
+    from fairdraft.economics.planning.upgrade import upgrades
 
     for name, value in (("--tpot-ms", tpot_ms), ("--price-per-hour", price_per_hour)):
         if value is not None and not (math.isfinite(value) and value > 0):
@@ -176,7 +176,7 @@ def _show(
     """Tables, bounds to watch, lines to paste; the last two of the best method."""
     from fairdraft.cli import plan_report as report
     from fairdraft.economics.advice import paste_line
-    from fairdraft.economics.step_costs import SWEPT
+    from fairdraft.economics.costs.step_costs import SWEPT
 
     console, best = Console(), found.best_method
     for method in found.methods:

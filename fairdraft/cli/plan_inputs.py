@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fairdraft.economics.profile import Profile
-from fairdraft.economics.step_costs import SWEPT, StepCosts, draft_length
-from fairdraft.economics.traffic import Acceptance
+from fairdraft.economics.costs.profile import Profile
+from fairdraft.economics.costs.step_costs import SWEPT, StepCosts, draft_length
+from fairdraft.economics.planning.traffic import Acceptance
 from fairdraft.errors import ConfigError, ReadingError
 from fairdraft.readers import Reading, read, read_all
 

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from fairdraft.economics.acceptance import constant
-from fairdraft.economics.cost import linear_cost, speedups
-from fairdraft.economics.plan import Cell, Plan
+from fairdraft.economics.equations.acceptance import constant
+from fairdraft.economics.equations.cost import linear_cost, speedups
+from fairdraft.economics.planning.plan import Cell, Plan
 from fairdraft.errors import ConfigError
 
 ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9)

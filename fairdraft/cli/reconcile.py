@@ -32,8 +32,8 @@ def reconcile(
     Cells under rejection_sample_method "synthetic" separate the two halves: their acceptance is
     known, so what differs is time.
     """
-    from fairdraft.economics.profile import Profile
-    from fairdraft.economics.reconcile import reconcile as judge
+    from fairdraft.economics.costs.profile import Profile
+    from fairdraft.economics.planning.reconcile import reconcile as judge
 
     result, found = read_report(run), Profile.load(profile)
     if not force:

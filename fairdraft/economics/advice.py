@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fairdraft.economics.plan import Plan
+from fairdraft.economics.planning.plan import Plan
 from fairdraft.errors import ConfigError
 
 PLACEHOLDER = "DRAFTER"  # where the drafter's checkpoint belongs

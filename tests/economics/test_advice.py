@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairdraft.economics.advice import ENGINES, batch_schedule, paste_line, speculative_config
-from fairdraft.economics.plan import Plan
-from fairdraft.economics.planner import plan
-from fairdraft.economics.step_costs import StepCosts
-from fairdraft.economics.surface import CostSurface, Point
-from fairdraft.economics.traffic import Acceptance
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
+from fairdraft.economics.costs.step_costs import StepCosts
+from fairdraft.economics.planning.plan import Plan
+from fairdraft.economics.planning.planner import plan
+from fairdraft.economics.planning.traffic import Acceptance
 from fairdraft.errors import ConfigError
 
 

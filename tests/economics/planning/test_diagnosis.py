@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fairdraft.economics.diagnosis import diagnose
+from fairdraft.economics.planning.diagnosis import diagnose
 from fairdraft.errors import ConfigError
 
 PUBLIC: dict[str, Any] = {"baseline": 2.93, "step": 15.4, "length": 1.97, "k": 1}

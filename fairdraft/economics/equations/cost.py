@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fairdraft.economics.acceptance import expected_tokens
+from fairdraft.economics.equations.acceptance import expected_tokens
 from fairdraft.errors import ConfigError
 
 FloatArray = NDArray[np.float64]

@@ -23,9 +23,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairdraft.economics.acceptance import constant, require_survivals
-from fairdraft.economics.estimators import alpha_of_length
-from fairdraft.economics.traffic_draws import DrawnAcceptance, DrawnTexts, Texts
+from fairdraft.economics.equations.acceptance import constant, require_survivals
+from fairdraft.economics.equations.estimators import alpha_of_length
+from fairdraft.economics.planning.traffic_draws import DrawnAcceptance, DrawnTexts, Texts
 from fairdraft.errors import ConfigError
 
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.interpolate import make_interp_spline
 
-from fairdraft.economics.profile import Profile
-from fairdraft.economics.surface import CostSurface, Point
-from fairdraft.economics.traffic import Measured
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
+from fairdraft.economics.costs.profile import Profile
+from fairdraft.economics.planning.traffic import Measured
 from fairdraft.errors import ConfigError
 
 FloatArray = NDArray[np.float64]

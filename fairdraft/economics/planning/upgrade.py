@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fairdraft.economics.estimators import Estimate
-from fairdraft.economics.plan import Choice, Plan, interval
+from fairdraft.economics.equations.estimators import Estimate
+from fairdraft.economics.planning.plan import Choice, Plan, interval
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairdraft.economics.acceptance import constant, expected_tokens
-from fairdraft.economics.cost import (
+from fairdraft.economics.equations.acceptance import constant, expected_tokens
+from fairdraft.economics.equations.cost import (
     Roofline,
     best_k,
     block_cost,
@@ -23,7 +23,7 @@ from fairdraft.economics.cost import (
     measured_cost,
     speedups,
 )
-from fairdraft.economics.speedup import optimal_k, speedup
+from fairdraft.economics.equations.speedup import optimal_k, speedup
 from fairdraft.errors import ConfigError
 
 K = 16

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from fairdraft.economics.acceptance import constant
-from fairdraft.economics.cost import best_k, linear_cost, speedups
-from fairdraft.economics.planner import plan
-from fairdraft.economics.step_costs import StepCosts
-from fairdraft.economics.surface import CostSurface, Point
-from fairdraft.economics.traffic import Acceptance
-from fairdraft.economics.upgrade import upgrades
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
+from fairdraft.economics.costs.step_costs import StepCosts
+from fairdraft.economics.equations.acceptance import constant
+from fairdraft.economics.equations.cost import best_k, linear_cost, speedups
+from fairdraft.economics.planning.planner import plan
+from fairdraft.economics.planning.traffic import Acceptance
+from fairdraft.economics.planning.upgrade import upgrades
 from fairdraft.errors import ConfigError
 
 K = 8

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairdraft.economics.cost import Roofline
-from fairdraft.economics.surface import CostSurface, points_of, record_of
+from fairdraft.economics.costs.cost_surface import CostSurface, points_of, record_of
+from fairdraft.economics.equations.cost import Roofline
 from fairdraft.errors import ConfigError
 
 FloatArray = NDArray[np.float64]

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from fairdraft.economics.plan import Cell, Choice, Plan, best_k_of, interval
-from fairdraft.economics.step_costs import DrawnCosts, StepCosts
-from fairdraft.economics.thresholds import thresholds
-from fairdraft.economics.traffic import Acceptance
-from fairdraft.economics.traffic_draws import DrawnAcceptance
+from fairdraft.economics.costs.step_costs import DrawnCosts, StepCosts
+from fairdraft.economics.planning.plan import Cell, Choice, Plan, best_k_of, interval
+from fairdraft.economics.planning.thresholds import thresholds
+from fairdraft.economics.planning.traffic import Acceptance
+from fairdraft.economics.planning.traffic_draws import DrawnAcceptance
 from fairdraft.errors import ConfigError
 
 __all__ = ["DRAWS", "Cell", "Choice", "Plan", "plan"]

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairdraft.economics.profile import Profile
-from fairdraft.economics.step_costs import StepCosts
-from fairdraft.economics.surface import CostSurface, Point
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
+from fairdraft.economics.costs.profile import Profile
+from fairdraft.economics.costs.step_costs import StepCosts
 from fairdraft.errors import ConfigError
 
 RNG = np.random.default_rng(0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fairdraft.economics.traffic_draws import DrawnAcceptance
+from fairdraft.economics.planning.traffic_draws import DrawnAcceptance
 
 FloatArray = NDArray[np.float64]
 _TIE = 1e-9

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from fairdraft.economics.profile import Profile
-from fairdraft.economics.reconcile import reconcile
-from fairdraft.economics.surface import CostSurface, Point
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
+from fairdraft.economics.costs.profile import Profile
+from fairdraft.economics.planning.reconcile import reconcile
 from fairdraft.errors import ConfigError
 
 K = 4

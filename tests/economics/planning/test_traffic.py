@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairdraft.economics.acceptance import constant, expected_tokens
-from fairdraft.economics.traffic import Acceptance
+from fairdraft.economics.equations.acceptance import constant, expected_tokens
+from fairdraft.economics.planning.traffic import Acceptance
 from fairdraft.errors import ConfigError
 
 

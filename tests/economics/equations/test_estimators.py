@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fairdraft.economics.acceptance import TwoState
-from fairdraft.economics.estimators import (
+from fairdraft.economics.equations.acceptance import TwoState
+from fairdraft.economics.equations.estimators import (
     alpha_of_length,
     censored_alpha,
     fit_two_state,
@@ -16,7 +16,7 @@ from fairdraft.economics.estimators import (
     share,
     survivals,
 )
-from fairdraft.economics.speedup import expected_tokens_per_verify
+from fairdraft.economics.equations.speedup import expected_tokens_per_verify
 from fairdraft.errors import ConfigError
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from fairdraft.economics.acceptance import TwoState
-from fairdraft.economics.speedup import expected_tokens_per_verify
+from fairdraft.economics.equations.acceptance import TwoState
+from fairdraft.economics.equations.speedup import expected_tokens_per_verify
 from fairdraft.errors import ConfigError
 
 FloatArray = NDArray[np.float64]

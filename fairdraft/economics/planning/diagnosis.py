@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fairdraft.economics.cost import break_even_length
+from fairdraft.economics.equations.cost import break_even_length
 from fairdraft.errors import ConfigError
 
 CONFIDENCES = ("high", "medium", "low")

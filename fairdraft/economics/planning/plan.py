@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from fairdraft.economics.cost import dollars_per_million
-from fairdraft.economics.estimators import LEVEL, Estimate, alpha_of_length
-from fairdraft.economics.thresholds import Threshold
+from fairdraft.economics.equations.cost import dollars_per_million
+from fairdraft.economics.equations.estimators import LEVEL, Estimate, alpha_of_length
+from fairdraft.economics.planning.thresholds import Threshold
 
 FloatArray = NDArray[np.float64]
 _TIE = 1e-9  # relative; speedups closer than this tie, and the shorter draft is taken

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairdraft.economics.surface import CostSurface, Point, points_of, record_of
+from fairdraft.economics.costs.cost_surface import CostSurface, Point, points_of, record_of
 from fairdraft.errors import ConfigError
 
 REQUESTS, ROWS, CONTEXTS = (1, 2, 6), (1, 2, 5), (100, 400)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fairdraft.economics.acceptance import (
+from fairdraft.economics.equations.acceptance import (
     TwoState,
     conditional,
     constant,
     expected_tokens,
     tree_tokens,
 )
-from fairdraft.economics.speedup import expected_tokens_per_verify
+from fairdraft.economics.equations.speedup import expected_tokens_per_verify
 from fairdraft.errors import ConfigError
 
 ROUNDS = 200_000

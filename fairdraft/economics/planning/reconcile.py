@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fairdraft.economics.profile import Profile
-from fairdraft.economics.speedup import expected_tokens_per_verify
+from fairdraft.economics.costs.profile import Profile
+from fairdraft.economics.equations.speedup import expected_tokens_per_verify
 from fairdraft.errors import ConfigError
 
 SMALL = 0.02  # an error that needs no explanation
