@@ -24,11 +24,11 @@ from benchmarks.controller import (
 )
 from benchmarks.turns import interval, paired, rate, turns
 from fairdraft.economics.costs.profile import Profile
-from fairdraft.economics.equations.estimators import ratio_of_means
 from fairdraft.economics.policies import Auto, Oracle, Policy, Static
 from fairdraft.economics.prices import Prices
 from fairdraft.economics.replay import Replayed, replay
 from fairdraft.economics.traced import Text
+from fairdraft.stats import ratio_of_means
 
 TOLERANCE = 0.07
 PASSES = 6  # of a cell's texts in the replay: traffic that goes on

@@ -12,7 +12,7 @@ from fairdraft.errors import ReadingError
 
 if TYPE_CHECKING:
     from fairdraft.economics.planning.diagnosis import Diagnosis
-    from fairdraft.readers import Reading
+    from fairdraft.peers import Reading
 
 LIKE = 1.5  # runs whose requests differ by more are not alike
 
@@ -70,7 +70,7 @@ def diagnose(
 
 
 def _read(source: str, seconds: float) -> Reading:
-    from fairdraft.readers import read, scrape
+    from fairdraft.peers import read, scrape
 
     if source.startswith(("http://", "https://")):
         return scrape(source, seconds)

@@ -16,7 +16,7 @@ from fairdraft.errors import ConfigError
 
 if TYPE_CHECKING:
     from fairdraft.economics.planning.plan import Plan
-    from fairdraft.readers import Reading
+    from fairdraft.peers import Reading
 
 ALL = "all"
 
@@ -100,10 +100,10 @@ def plan(
     """
     from fairdraft.cli import plan_inputs as inputs
     from fairdraft.cli import plan_report as report
-    from fairdraft.economics.advice import ENGINES
     from fairdraft.economics.costs.step_costs import StepCosts
     from fairdraft.economics.planning.planner import plan as price_all
     from fairdraft.economics.planning.upgrade import upgrades
+    from fairdraft.peers.flags import ENGINES
 
     for name, value in (("--tpot-ms", tpot_ms), ("--price-per-hour", price_per_hour)):
         if value is not None and not (math.isfinite(value) and value > 0):
@@ -175,8 +175,8 @@ def _show(
 ) -> None:
     """Tables, bounds to watch, lines to paste; the last two of the best method."""
     from fairdraft.cli import plan_report as report
-    from fairdraft.economics.advice import paste_line
     from fairdraft.economics.costs.step_costs import SWEPT
+    from fairdraft.peers.flags import paste_line
 
     console, best = Console(), found.best_method
     for method in found.methods:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from fairdraft.economics.costs.profile import Profile
 from fairdraft.economics.costs.step_costs import SWEPT, StepCosts, draft_length
-from fairdraft.economics.planning.traffic import Acceptance
+from fairdraft.economics.planning.acceptance import Acceptance
 from fairdraft.errors import ConfigError, ReadingError
-from fairdraft.readers import Reading, read, read_all
+from fairdraft.peers import Reading, read, read_all
 
 
 def profile_costs(path: Path, context: float | None, force: bool) -> StepCosts:

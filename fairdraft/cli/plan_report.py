@@ -10,9 +10,9 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from fairdraft.economics.equations.estimators import Estimate
 from fairdraft.economics.planning.plan import Cell, Choice, Plan
 from fairdraft.economics.planning.upgrade import Upgrade
+from fairdraft.stats import Estimate
 
 NOT_MEASURED = "not measured"
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from fairdraft.testing.mutants import mutants
-from fairdraft.testing.proof import FILTERS, block_gain, cases, largest
+from fairdraft.proof.cases import FILTERS, block_gain, cases, largest
+from fairdraft.proof.mutants import mutants
 
 
 def prove(

@@ -8,8 +8,8 @@ from fractions import Fraction
 import pytest
 
 from fairdraft.cli import prove as prove_module
-from fairdraft.testing.mutants import mutants
-from fairdraft.testing.proof import cases
+from fairdraft.proof.cases import cases
+from fairdraft.proof.mutants import mutants
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 from fairdraft.errors import ConfigError
 
@@ -209,6 +208,8 @@ def _weights(measured: Sequence[float], values: Sequence[float]) -> FloatArray:
 
 def _monotone(grid: FloatArray) -> FloatArray:
     """The grid, not falling along any axis; holes stay holes."""
+    from scipy.optimize import isotonic_regression
+
     fitted = grid.copy()
     for _ in range(_PASSES):
         before = fitted.copy()

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.interpolate import make_interp_spline
 
 from fairdraft.economics.costs.cost_surface import CostSurface, Point
 from fairdraft.economics.costs.profile import Profile
-from fairdraft.economics.planning.traffic import Measured
 from fairdraft.errors import ConfigError
+from fairdraft.peers.base import Reading
 
 FloatArray = NDArray[np.float64]
 SWEPT = "drafter"  # the method of a sweep whose own is not told
@@ -58,7 +56,7 @@ class StepCosts:
         return cls(profile.step, profile.drafters, shortest if context is None else context)
 
     @classmethod
-    def of_sweep(cls, runs: Iterable[Measured], method: str = SWEPT) -> StepCosts:
+    def of_sweep(cls, runs: Iterable[Reading], method: str = SWEPT) -> StepCosts:
         """From runs of an engine at several draft lengths, none among them, and loads.
 
         Runs of the same setting are samples of it. Every load must be measured at every k.
@@ -158,8 +156,10 @@ class DrawnCosts:
         if drafter is None:
             return self._swept(k, requests)
         share, length = drafting or (1.0, float(k))
+        from scipy.stats import binom
+
         # How many of the requests have a draft differs from step to step.
-        chances = stats.binom.pmf(np.arange(requests + 1), requests, share)
+        chances = binom.pmf(np.arange(requests + 1), requests, share)
         found = self._at(method, drafter, requests, k)
         for some in np.flatnonzero(chances > 1e-6):
             rows = 1 + length * some / requests
@@ -189,7 +189,7 @@ class DrawnCosts:
         return np.asarray(np.maximum((times * weights).sum((1, 2, 3)), 1e-9))
 
 
-def draft_length(run: Measured) -> int:
+def draft_length(run: Reading) -> int:
     """k as it was set: the positions that are counted, or the mean draft's length rounded."""
     return max(len(run.accepted_per_position), len(run.drafted_per_position), round(run.k))
 
@@ -230,4 +230,6 @@ def _shares(measured: Sequence[float] | NDArray[np.int64], value: float) -> Floa
     """Of each measured value in a straight line between two of them, and beyond the last."""
     if len(measured) == 1:
         return np.ones(1)
+    from scipy.interpolate import make_interp_spline
+
     return np.asarray(make_interp_spline(measured, np.eye(len(measured)), k=1)(value))

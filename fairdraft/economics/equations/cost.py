@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairdraft.economics.equations.acceptance import expected_tokens
+from fairdraft.economics.equations.best_k import best_k
 from fairdraft.errors import ConfigError
 
 FloatArray = NDArray[np.float64]
-
-_TIE = 1e-9  # relative; speedups closer than this tie, and the shorter draft is taken
 
 
 def linear_cost(c: float, k: int, growth: float = 0.0, fixed: float = 0.0) -> FloatArray:
@@ -87,12 +86,6 @@ def speedups(survivals: ArrayLike, costs: ArrayLike) -> FloatArray:
         )
     found: FloatArray = tokens / times
     return found
-
-
-def best_k(survivals: ArrayLike, costs: ArrayLike) -> int:
-    """The draft length of the highest speedup, the smaller one where they tie; 0 means off."""
-    ratios = speedups(survivals, costs)
-    return int(np.argmax(ratios >= ratios.max() * (1 - _TIE)))
 
 
 def break_even_length(baseline: float, step: float) -> float:
@@ -188,7 +181,7 @@ class Roofline:
         Speculation lives on runs that are memory-bound; enough requests leave no room for it.
         """
         for requests in range(1, most + 1):
-            if best_k(np.array([alpha]), self.costs(requests, context, 1, c)) == 0:
+            if not best_k(speedups([alpha], self.costs(requests, context, 1, c))):
                 return requests
         return None
 

@@ -3,51 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
 
 from fairdraft.economics.equations.acceptance import TwoState
 from fairdraft.economics.equations.speedup import expected_tokens_per_verify
 from fairdraft.errors import ConfigError
+from fairdraft.stats import Estimate, share
 
 FloatArray = NDArray[np.float64]
-LEVEL = 0.95
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure and its interval.
-
-    Args:
-        value: the estimate.
-        low, high: ends of the 95% interval.
-        note: what biases it, if anything does.
-    """
-
-    value: float
-    low: float
-    high: float
-    note: str = ""
-
-
-def share(successes: int, trials: int) -> Estimate:
-    """A probability from counts, with Wilson's interval for a binomial share.
-
-    Args:
-        successes, trials: whole numbers, the first not above the second.
-
-    Raises:
-        ConfigError: no trials, or counts that cannot be.
-    """
-    if not 0 <= successes <= trials:
-        raise ConfigError(f"{successes} of {trials} cannot be: counts went backwards, or got mixed")
-    if not trials:
-        raise ConfigError("there are no trials to estimate from: nothing was drafted")
-    interval = stats.binomtest(successes, trials).proportion_ci(LEVEL, method="wilson")
-    return Estimate(successes / trials, float(interval.low), float(interval.high))
 
 
 def censored_alpha(accepted: int, rejections: int) -> Estimate:
@@ -115,27 +80,10 @@ def alpha_of_length(length: float, k: int) -> float:
         )
     if length == k + 1:
         return 1.0
+    from scipy import optimize
+
     gap: Callable[[float], float] = lambda a: expected_tokens_per_verify(a, k) - length  # noqa: E731
     return float(optimize.brentq(gap, 0.0, 1.0))
-
-
-def ratio_of_means(
-    above: Sequence[float], below: Sequence[float], draws: int = 2000, seed: int = 0
-) -> Estimate:
-    """Mean of `above` over mean of `below`, with a bootstrap interval over pairs.
-
-    Args:
-        above, below: measured side by side, of equal number.
-        draws: resamples.
-        seed: of the resampling.
-    """
-    a, b = np.asarray(above, np.float64), np.asarray(below, np.float64)
-    if a.shape != b.shape or a.ndim != 1 or not len(a):
-        raise ConfigError(f"{a.shape} and {b.shape} measurements are no pairs: give one of each")
-    picks = np.random.default_rng(seed).integers(0, len(a), (draws, len(a)))
-    ratios = a[picks].mean(1) / b[picks].mean(1)
-    low, high = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(float(a.mean() / b.mean()), float(low), float(high))
 
 
 def fit_two_state(accepted: Sequence[int], drafted: Sequence[int]) -> TwoState:
@@ -156,6 +104,8 @@ def fit_two_state(accepted: Sequence[int], drafted: Sequence[int]) -> TwoState:
         raise ConfigError(
             "each round needs its drafted and its accepted tokens, not more than those"
         )
+    from scipy import optimize
+
     deepest = int(tried.max())
     ended = np.zeros((deepest + 1, 2))  # rounds by accepted tokens: rejected there, or cut off
     np.add.at(ended, (stood, (stood == tried).astype(int)), 1)

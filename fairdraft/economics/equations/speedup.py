@@ -11,12 +11,11 @@ from typing import overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fairdraft.economics.equations.best_k import best_k
 from fairdraft.errors import ConfigError
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-_TIE = 1e-9  # relative; far above rounding, far below any difference worth a longer draft
 
 
 @overload
@@ -106,8 +105,7 @@ def optimal_k(alpha: ArrayLike, c: ArrayLike, k_max: int) -> int | IntArray:
         raise ConfigError(f"k_max has shape {limit.shape}, not one number: pass a single limit")
     alpha, c = _acceptance_rate(alpha), _draft_cost(c)
     ratios = np.asarray(speedup(alpha[..., None], np.arange(int(limit) + 1), c[..., None]))
-    tied = ratios >= ratios.max(axis=-1, keepdims=True) * (1 - _TIE)
-    best: IntArray = np.asarray(tied.argmax(axis=-1), dtype=np.int64)
+    best = best_k(ratios)
     return best if best.ndim else int(best)
 
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fairdraft.economics.equations.best_k import best_k
 from fairdraft.economics.equations.cost import dollars_per_million
-from fairdraft.economics.equations.estimators import LEVEL, Estimate, alpha_of_length
+from fairdraft.economics.equations.estimators import alpha_of_length
 from fairdraft.economics.planning.thresholds import Threshold
+from fairdraft.peers.drafting import Drafting
+from fairdraft.stats import Estimate
 
 FloatArray = NDArray[np.float64]
-_TIE = 1e-9  # relative; speedups closer than this tie, and the shorter draft is taken
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,16 @@ class Plan:
             cells = [self.cells[method, n, k] for n in loads]
             if all(cells):
                 gains[k] = math.fsum(math.log(cell.speedup.value) for cell in cells if cell)
-        return best_k_of(gains)
+        return int(best_k(list(gains.values()), list(gains)))
+
+    def drafting(self, method: str, drafter: str | None = None) -> Drafting:
+        """Return what an engine is to be started with, for `peers.flags.paste_line`.
+
+        Args:
+            method: who drafts.
+            drafter: the drafter's checkpoint, if the method needs one.
+        """
+        return Drafting(method, self.schedule(method), self.static_k(method), drafter)
 
     @property
     def best_method(self) -> str:
@@ -158,18 +169,3 @@ class Plan:
         plain = [self.cells[self.methods[0], n, 0] for n in self.concurrencies]
         cells = [cell for cell in plain if cell is not None and cell.goodput(limit)]
         return max(cells, key=lambda cell: cell.goodput(limit), default=None)
-
-
-def interval(draws: FloatArray) -> Estimate:
-    """The first as the estimate, with the 95% interval of the others."""
-    value = float(draws[0])
-    if len(draws) == 1:
-        return Estimate(value, value, value)
-    low, high = np.quantile(draws[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(value, min(float(low), value), max(float(high), value))
-
-
-def best_k_of(values: Mapping[int, float]) -> int:
-    """The key of the highest value, the smallest one where they tie."""
-    most = max(values.values())
-    return min(key for key, value in values.items() if value >= most - _TIE * abs(most))

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from fairdraft.economics.costs.step_costs import DrawnCosts, StepCosts
-from fairdraft.economics.planning.plan import Cell, Choice, Plan, best_k_of, interval
+from fairdraft.economics.equations.best_k import best_k
+from fairdraft.economics.planning.acceptance import Acceptance
+from fairdraft.economics.planning.acceptance_draws import DrawnAcceptance
+from fairdraft.economics.planning.plan import Cell, Choice, Plan
 from fairdraft.economics.planning.thresholds import thresholds
-from fairdraft.economics.planning.traffic import Acceptance
-from fairdraft.economics.planning.traffic_draws import DrawnAcceptance
 from fairdraft.errors import ConfigError
+from fairdraft.stats import interval
 
 __all__ = ["DRAWS", "Cell", "Choice", "Plan", "plan"]
 
@@ -123,7 +125,7 @@ def _choose(cells: Sequence[Cell], acceptance: Acceptance) -> Choice:
     sure = {cell.k: cell.speedup.value for cell in others if cell.speedup.low > 1}
     chosen = off
     if sure:
-        k = best_k_of(sure)
+        k = int(best_k(list(sure.values()), list(sure)))
         chosen = next(cell for cell in others if cell.k == k)
     exact = acceptance.draw(max(cell.k for cell in cells))
     switches, above = thresholds(exact, {cell.k: cell.step for cell in cells}, chosen.k)

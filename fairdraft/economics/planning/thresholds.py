@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fairdraft.economics.planning.traffic_draws import DrawnAcceptance
+from fairdraft.economics.equations.best_k import best_k
+from fairdraft.economics.planning.acceptance_draws import DrawnAcceptance
 
 FloatArray = NDArray[np.float64]
-_TIE = 1e-9
 _STEPS = 1000  # of the scan; each switch found is then bisected
 
 
@@ -103,6 +103,5 @@ def _best(
 ) -> NDArray[np.int64]:
     """[scales]: the best draft length at each, the smallest where they tie."""
     ks = sorted(steps)
-    rates = np.stack([acceptance.tokens(k, scales) / steps[k] for k in ks])
-    tied = rates >= rates.max(0) * (1 - _TIE)
-    return np.asarray(np.array(ks)[tied.argmax(0)])
+    rates = np.stack([acceptance.tokens(k, scales) / steps[k] for k in ks], axis=-1)
+    return best_k(rates, ks)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fairdraft.economics.equations.estimators import Estimate
-from fairdraft.economics.planning.plan import Choice, Plan, interval
+from fairdraft.economics.planning.plan import Choice, Plan
+from fairdraft.stats import Estimate, interval
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairdraft.economics.equations.acceptance import constant, expected_tokens
+from fairdraft.economics.equations.best_k import best_k
 from fairdraft.economics.equations.cost import (
     Roofline,
-    best_k,
     block_cost,
     break_even_length,
     ceiling,
@@ -44,14 +44,14 @@ def test_known_points(alpha: float, cost: float, k: tuple[int, ...], gain: float
     survivals = constant(alpha, K)
     for growth in (0.0, cost / 2, cost):
         costs = linear_cost(cost - growth, K, growth)
-        assert best_k(survivals, costs) in k
+        assert best_k(speedups(survivals, costs)) in k
         assert speedups(survivals, costs).max() == pytest.approx(gain, abs=0.005)
 
 
 def test_the_lab_facts() -> None:
     losing = speedups(constant(0.2, 5), linear_cost(0.5, 5))
     assert losing[5] < 1
-    assert best_k(constant(0.2, K), linear_cost(0.5, K)) == 0
+    assert best_k(speedups(constant(0.2, K), linear_cost(0.5, K))) == 0
     assert speedups(constant(0.7, 5), linear_cost(0.05, 5))[5] == pytest.approx(2.35, abs=0.01)
 
 
@@ -59,7 +59,7 @@ def test_the_lab_facts() -> None:
 def test_without_fixed_cost_it_is_leviathans(alpha: float, c: float) -> None:
     ours = speedups(constant(alpha, K), linear_cost(c, K))
     np.testing.assert_allclose(ours, speedup(alpha, np.arange(K + 1), c))
-    assert best_k(constant(alpha, K), linear_cost(c, K)) == optimal_k(alpha, c, K)
+    assert best_k(speedups(constant(alpha, K), linear_cost(c, K))) == optimal_k(alpha, c, K)
 
 
 @given(st.floats(0, 0.98), st.floats(0, 1), st.floats(0, 0.5), st.floats(0, 0.5))
@@ -68,7 +68,8 @@ def test_off_is_best_iff_a_token_costs_what_it_brings(
 ) -> None:
     survivals = constant(alpha, 200)
     if abs(alpha - c - growth) > 1e-6:
-        assert (best_k(survivals, linear_cost(c, 200, growth)) == 0) == (alpha <= c + growth)
+        off = best_k(speedups(survivals, linear_cost(c, 200, growth))) == 0
+        assert off == (alpha <= c + growth)
     # A fixed cost never makes longer drafts worse than shorter ones were, only all of them dearer.
     dear = speedups(survivals, linear_cost(c, 200, growth, fixed))
     assert np.all(dear <= speedups(survivals, linear_cost(c, 200, growth)) + 1e-12)
@@ -90,9 +91,9 @@ def test_staircases_are_scanned() -> None:
     """A run that costs nothing more up to four rows and twice as much from there on."""
     verify = [10.0, 10.0, 10.0, 10.0, 20.0, 20.0, 20.0, 20.0]
     costs = measured_cost([0.0] + [0.5] * 7, verify)
-    assert best_k(constant(0.9, 7), costs) == 3
+    assert best_k(speedups(constant(0.9, 7), costs)) == 3
     # A block drafter pays once, so that only verification limits its length.
-    assert best_k(constant(0.9, 7), block_cost(0.3, 7)) == 7
+    assert best_k(speedups(constant(0.9, 7), block_cost(0.3, 7))) == 7
 
 
 def test_the_public_case_of_high_acceptance_and_a_slower_engine() -> None:
@@ -122,8 +123,8 @@ def test_the_roofline() -> None:
     assert H100.seconds(400, 1, 0) > alone
     saturated = H100.saturation(alpha=0.7, c=0.05, context=0)
     assert saturated is not None
-    assert best_k(np.array([0.7]), H100.costs(saturated - 1, 0, 1, 0.05)) == 1
-    assert best_k(constant(0.7, K), H100.costs(saturated + 1, 0, K, 0.05)) == 0
+    assert best_k(speedups(np.array([0.7]), H100.costs(saturated - 1, 0, 1, 0.05))) == 1
+    assert best_k(speedups(constant(0.7, K), H100.costs(saturated + 1, 0, K, 0.05))) == 0
     # Context keeps it memory-bound: speculation then pays at any load.
     longer = H100.saturation(alpha=0.7, c=0.05, context=8000, most=2000)
     assert longer is None or longer > saturated
