@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,7 @@ class Reading:
         stated_k: longest path of a draft, where the source says it or drafts are trees.
         label: which of a file's measurements it is; empty if there is one.
         notes: what biases it, each a phrase.
+        method: who drafted, where the source says it; empty if it does not.
 
     Raises:
         ReadingError: the counts cannot be.
@@ -55,6 +57,7 @@ class Reading:
     stated_k: float | None = None
     label: str = ""
     notes: tuple[str, ...] = ()
+    method: str = ""
 
     def __post_init__(self) -> None:
         told = (self.tokens_per_second, self.requests, self.step_seconds, self.steps, self.stated_k)
@@ -146,6 +149,18 @@ class Reading:
         if not self.tokens_per_second or self.requests is None:
             return None
         return self.requests * self.tokens_per_step / self.tokens_per_second
+
+
+def parse_json(text: str) -> Any:
+    """Return a JSON document.
+
+    Raises:
+        ValueError: it is broken, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def optional(record: Record, name: str, source: str) -> float | None:

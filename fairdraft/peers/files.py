@@ -1,8 +1,7 @@
-"""Which reader understands a file."""
+"""Files of any known engine: which reader understands one is found out from what is in it."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from fairdraft.errors import ReadingError
 from fairdraft.peers import metrics
-from fairdraft.peers.base import Reading, Record
+from fairdraft.peers.base import Reading, Record, parse_json
 from fairdraft.peers.fairdraft import bench as fairdraft_bench
 from fairdraft.peers.fairdraft import logs as fairdraft_logs
 from fairdraft.peers.llama_cpp import logs as llama_cpp_logs
@@ -117,11 +116,11 @@ def _records(text: str) -> list[Record] | str | None:
         return None
     found: Any
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as whole:
+        found = parse_json(text)
+    except ValueError as whole:
         try:
-            found = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except (ValueError, RecursionError):
+            found = [parse_json(line) for line in text.splitlines() if line.strip()]
+        except ValueError:
             return str(whole)
     found = found if isinstance(found, list) else [found]
     if not found or not all(isinstance(record, dict) for record in found):

@@ -21,6 +21,7 @@ READERS: Mapping[str, Callable[[Span], Reading]] = {
 }
 PAGE = re.compile(rf"^({'|'.join(READERS)}):\w+(\{{.*\}})? ", re.MULTILINE)
 TIMEOUT = 10.0  # seconds
+LONGEST = 86400.0  # seconds between two scrapes
 
 
 def counters(text: str, source: str = "the page") -> tuple[str, dict[str, float]]:
@@ -102,8 +103,11 @@ def scrape(url: str, seconds: float = 10.0, sleep: Callable[[float], None] = tim
     Raises:
         ReadingError: the server cannot be reached, or as `read_metrics`.
     """
-    if not seconds > 0:
-        raise ReadingError(f"{seconds} seconds between scrapes: wait more than 0; 10 are usual")
+    if not 0 < seconds <= LONGEST:
+        raise ReadingError(
+            f"{seconds:g} seconds between scrapes: wait more than 0, and a day at most; 10 are "
+            "usual"
+        )
     try:
         if urlsplit(url).path in ("", "/"):
             url = url.rstrip("/") + "/metrics"

@@ -66,7 +66,7 @@ FILTERS: dict[str, tuple[Callable[[Law], Law], Callable[[Law], Law]]] = {
     "top-k": (top_k, unfiltered),
     "top-p": (top_p, unfiltered),
     "min-p": (min_p, unfiltered),
-    "top-k on both": (top_k, top_k),
+    "both top-k": (top_k, top_k),
 }
 
 # --- stopping rules: may look at the tokens before and at the law, never at the token itself
@@ -88,8 +88,8 @@ class Stop:
 STOPS = {
     "at k": Stop(),
     "where unsure": Stop(before=lambda q: max(q) < Fraction(3, 5)),
-    "after an unlikely token": Stop(after=lambda q, _p, token: q[token] < HALF),
-    "after an illegal token": Stop(after=lambda _q, p, token: p[token] == 0),
+    "after unlikely": Stop(after=lambda q, _p, token: q[token] < HALF),
+    "after illegal": Stop(after=lambda _q, p, token: p[token] == 0),
 }
 
 # --- drafters

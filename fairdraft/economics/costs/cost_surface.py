@@ -20,6 +20,7 @@ from fairdraft.errors import ConfigError
 
 FloatArray = NDArray[np.float64]
 AXES = ("requests", "rows", "context")
+LARGEST = 10**9  # along an axis: beyond it, a file is damaged
 _PASSES = 20  # over the axes; three make a grid monotone to a microsecond in practice
 _LEAST = 1e-9  # seconds; a straight line may fall below
 
@@ -159,26 +160,38 @@ class CostSurface:
 
 
 def points_of(records: Iterable[dict[str, Any]], name: str) -> list[Point]:
-    """Points from a profile's JSON.
+    """Read points from a profile's JSON.
+
+    Args:
+        records: as `record_of` makes them.
+        name: of the profile, for messages.
 
     Raises:
-        ConfigError: a record that is none.
+        ConfigError: a record lacks something, holds something else than numbers, or numbers that
+            no profile has.
     """
     found = []
     for record in records:
         try:
             samples = tuple(float(s) for s in record["samples"])
-            requests, rows, context = (int(record[axis]) for axis in AXES)
+            requests, rows, context = (_whole(record, axis) for axis in AXES)
             found.append(Point(requests, rows, context, samples))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ConfigError(
                 f"{name} holds a broken point ({type(error).__name__}: {error}): profile again"
             ) from None
     return found
 
 
+def _whole(record: dict[str, Any], axis: str) -> int:
+    value = record[axis]
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
+        raise ValueError(f"{axis} is {value!r:.40}, but must be a whole number up to {LARGEST:g}")
+    return value
+
+
 def record_of(point: Point) -> dict[str, Any]:
-    """A point for a profile's JSON."""
+    """Return a point for a profile's JSON."""
     return {axis: getattr(point, axis) for axis in AXES} | {
         "seconds": point.seconds,
         "samples": list(point.samples),

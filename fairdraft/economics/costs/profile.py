@@ -6,7 +6,6 @@ c and λ cannot be told from each other end to end.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from fairdraft.economics.costs.cost_surface import CostSurface, points_of, record_of
 from fairdraft.economics.equations.cost import Roofline
 from fairdraft.errors import ConfigError
+from fairdraft.peers.base import parse_json
 
 FloatArray = NDArray[np.float64]
 KIND = "fairdraft profile"
@@ -26,7 +26,7 @@ HARDWARE = ("cpu", "cores", "threads", "gpu")  # of the environment; what must b
 
 @dataclass(frozen=True)
 class Profile:
-    """Measured costs.
+    """Costs of steps and drafts, measured on one machine for one target.
 
     Args:
         model: as the user named it, or a shipped shape.
@@ -53,7 +53,7 @@ class Profile:
     kv_bytes: int = 0
 
     def drafter(self, method: str) -> CostSurface:
-        """A method's costs.
+        """Return a method's drafting costs.
 
         Raises:
             ConfigError: it was not profiled.
@@ -74,7 +74,18 @@ class Profile:
         context: float,
         extrapolate: bool = False,
     ) -> float:
-        """Of a step with k drafts a request, drafting included; None or k = 0 is a plain one."""
+        """Return seconds of a step with k drafts a request, drafting included.
+
+        Args:
+            method: who drafts; None, like k = 0, is a step without speculation.
+            k: draft length; a mean, where requests differ.
+            requests: side by side; likewise.
+            context: tokens of each; likewise.
+            extrapolate: go on in a straight line beyond what was measured.
+
+        Raises:
+            ConfigError: it was not measured, and `extrapolate` is False.
+        """
         found = self.step.seconds(requests, 1 + k, context, extrapolate)
         if method is not None and k > 0:
             found += self.drafter(method).seconds(requests, k, context, extrapolate)
@@ -83,12 +94,12 @@ class Profile:
     def costs(
         self, method: str, k: int, requests: int, context: float, extrapolate: bool = False
     ) -> FloatArray:
-        """[k + 1]: T(0) … T(k) in plain steps."""
+        """Return T(0) … T(k), seconds of a step in plain steps: [k + 1]."""
         times = [self.seconds(method, i, requests, context, extrapolate) for i in range(k + 1)]
         return np.array(times) / times[0]
 
     def draft_cost(self, method: str, requests: int, context: float) -> float:
-        """c: seconds of one more draft token, all requests together, in plain steps.
+        """Return c, what one more draft token of every request costs, in plain steps.
 
         The slope over the measured draft lengths; what drafting costs at all stays out of it.
         """
@@ -101,7 +112,7 @@ class Profile:
         return (high - low) / (last - first) / plain
 
     def verify_growth(self, requests: int, context: float) -> float:
-        """λ: what one more row of each request adds to a step, in plain steps; the mean slope."""
+        """Return λ, what one more row of every request adds to a step, in plain steps: a mean."""
         first, last = self.step.rows[0], self.step.rows[-1]
         if first == last:
             return 0.0
@@ -109,7 +120,7 @@ class Profile:
         return (high - low) / (last - first) / self.step.seconds(requests, 1, context)
 
     def knee(self, context: float) -> float | None:
-        """Rows from which on a run takes twice what the smallest does; None if none measured does.
+        """Return the rows from which on a run takes twice what the smallest does, or None.
 
         All requests' rows together, in order of their number, whichever requests they are of.
         """
@@ -130,13 +141,13 @@ class Profile:
 
     @property
     def bandwidth(self) -> float:
-        """Bytes of weights a second that the smallest run reads: a floor of the machine's."""
+        """Bytes of weights a second that the smallest run reads: the machine has at least these."""
         first = self.run
         shortest = first.seconds(first.requests[0], first.rows[0], first.contexts[0])
         return self.weight_bytes / shortest
 
     def roofline(self, bandwidth: float, flops: float, attention_size: float = 0.0) -> Roofline:
-        """The model's roofline on a machine of these figures (bytes/s, operations/s)."""
+        """Return the model's roofline on a machine of these figures (bytes/s, operations/s)."""
         return Roofline(
             bandwidth, flops, self.weight_bytes, self.parameters, self.kv_bytes, attention_size
         )
@@ -144,11 +155,14 @@ class Profile:
     def require_hardware(self, environment: Mapping[str, Any]) -> None:
         """Refuse a profile of another machine.
 
+        Args:
+            environment: of this machine; what it does not hold is not compared.
+
         Raises:
             ConfigError: it differs in CPU, cores, threads or GPU; the message says in what.
         """
-        for name in HARDWARE:
-            theirs, ours = self.environment.get(name), environment.get(name)
+        for name in (each for each in HARDWARE if each in environment):
+            theirs, ours = self.environment.get(name), environment[name]
             if theirs != ours:
                 raise ConfigError(
                     f"the profile was taken where {name} is {theirs!r}, and here it is {ours!r}: "
@@ -156,7 +170,7 @@ class Profile:
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """For a file."""
+        """Return the profile as JSON for a file."""
 
         def listed(surface: CostSurface) -> list[dict[str, Any]]:
             return [record_of(point) for point in surface.points]
@@ -177,13 +191,13 @@ class Profile:
 
     @classmethod
     def load(cls, path: str | Path) -> Profile:
-        """From a file that `fairdraft profile` wrote.
+        """Read a file that `fairdraft profile` wrote.
 
         Raises:
             ConfigError: it is not there, is no profile, or is broken.
         """
         try:
-            report = json.loads(Path(path).read_text("utf-8"))
+            report = parse_json(Path(path).read_text("utf-8"))
         except OSError as error:
             raise ConfigError(
                 f"the profile {str(path)!r} cannot be read ({error.strerror}): make one with "
@@ -199,10 +213,14 @@ class Profile:
 
     @classmethod
     def of(cls, report: Mapping[str, Any], name: str = "the profile") -> Profile:
-        """From a profile's JSON.
+        """Read a profile's JSON.
+
+        Args:
+            report: as `to_json` makes it.
+            name: of the profile, for messages.
 
         Raises:
-            ConfigError: something is missing.
+            ConfigError: something is missing, or is something else.
         """
 
         def surface(records: Sequence[dict[str, Any]]) -> CostSurface:
@@ -210,9 +228,9 @@ class Profile:
 
         try:
             return cls(
-                report["model"],
-                report["dtype"],
-                report["environment"],
+                str(report["model"]),
+                str(report["dtype"]),
+                dict(report["environment"]),
                 surface(report["step"]),
                 surface(report["run"]),
                 {method: surface(points) for method, points in report["drafters"].items()},
@@ -223,5 +241,7 @@ class Profile:
             )
         except ConfigError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except KeyError as error:
             raise ConfigError(f"{name} lacks {error}: profile again") from None
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ConfigError(f"{name} is damaged ({error}): profile again") from None

@@ -1,4 +1,4 @@
-"""Why speculation pays or not, from two measurements: with it and without it."""
+"""Diagnosis: why speculation pays or not, from a run with it and one without it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fairdraft.economics.equations.cost import break_even_length
-from fairdraft.errors import ConfigError
+from fairdraft.errors import ConfigError, ReadingError
+from fairdraft.peers.base import Reading
 
 CONFIDENCES = ("high", "medium", "low")
 
@@ -20,11 +21,12 @@ CROWDED = 16  # rows in a step, from where on a small machine's runs may be boun
 ROW_COST = 0.25  # of a plain step, that a row more takes where runs are bound by arithmetic
 SLACK = 1.2  # above k + 1 rows one by one: no arithmetic explains it
 MARGIN = 1.05  # a speedup closer to 1 than this could be noise
+ALIKE = 1.5  # runs whose numbers of requests differ by more are not under the same load
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that may be the matter.
+    """A possible cause of a run that is slower than it should be.
 
     Args:
         cause: its name, a colon, and what shows it.
@@ -39,7 +41,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is wrong, if anything, and what to try.
+    """Possible causes of a slow run, the likeliest first, and the figures they rest on.
 
     Args:
         break_even: tokens a step at which it would pay; where every step has a draft, the mean
@@ -66,23 +68,23 @@ class Diagnosis:
 
     @property
     def cause(self) -> str:
-        """The likely one, in words."""
+        """The likeliest cause, in words."""
         return self.findings[0].cause
 
     @property
     def advice(self) -> str:
-        """The next thing to try."""
+        """The next thing to try about the likeliest cause."""
         return self.findings[0].advice
 
     @property
     def confidence(self) -> str:
-        """In the likely cause: "high", "medium" or "low"."""
+        """Confidence in the likeliest cause: "high", "medium" or "low"."""
         return self.findings[0].confidence
 
 
 @dataclass(frozen=True)
 class _Case:
-    """What the rules look at; as for `diagnose`, and what follows from it."""
+    """The figures that the rules look at, as `diagnose` takes them."""
 
     needed: float
     tokens: float
@@ -100,8 +102,64 @@ class _Case:
 
     @property
     def per_row(self) -> float:
-        """Plain steps that each drafted token adds to a step."""
+        """What each drafted token adds to a step, in plain steps."""
         return (self.needed - 1) / (self.k * self.share)
+
+
+def diagnose_readings(on: Reading, off: Reading) -> Diagnosis:
+    """Judge a measured run with speculation beside one without.
+
+    Args:
+        on: with speculation.
+        off: the same without it.
+
+    Raises:
+        ReadingError: `on` drafted nothing, `off` drafted, or a step time cannot be told.
+    """
+    if not on.speculates:
+        raise ReadingError(
+            f"{on.source!r} drafted nothing: it was taken without speculation, or no text gave a "
+            "draft; give the run with speculation first"
+        )
+    if off.speculates:
+        raise ReadingError(f"{off.source!r} speculates too: --baseline is the run without")
+    return diagnose(
+        step_time(off),
+        step_time(on),
+        on.acceptance_length,
+        on.k,
+        on.survivals,
+        on.step_is_measured and off.step_is_measured,
+        on.requests,
+        on.draft_share,
+    )
+
+
+def step_time(reading: Reading) -> float:
+    """Return the seconds of a step.
+
+    Raises:
+        ReadingError: the reading does not tell them.
+    """
+    if not reading.step_time:
+        raise ReadingError(
+            f"the step time of {reading.source!r} cannot be told: it lacks that, and throughput or "
+            "running requests too; give a log, a benchmark's result or a page of /metrics"
+        )
+    return reading.step_time
+
+
+def caveats(on: Reading, off: Reading) -> list[str]:
+    """Return what to know before the two runs are compared, each a phrase."""
+    found = list(dict.fromkeys((*on.biases, *off.biases)))
+    if on.requests and off.requests:
+        low, high = sorted((on.requests, off.requests))
+        if high > ALIKE * low:
+            found.append(
+                f"{off.requests:.1f} requests ran without speculation and {on.requests:.1f} with "
+                "it: compare runs under the same load"
+            )
+    return found
 
 
 def diagnose(
@@ -114,7 +172,7 @@ def diagnose(
     requests: float | None = None,
     draft_share: float = 1.0,
 ) -> Diagnosis:
-    """Judge a run with speculation beside one without.
+    """Judge the figures of a run with speculation beside one without.
 
     Args:
         baseline: seconds of a step without speculation.
@@ -149,7 +207,7 @@ def diagnose(
 
 
 def _timed(case: _Case, confidence: str) -> str:
-    """A confidence that rests on step times, a notch lower where they are estimates."""
+    """Return a confidence that rests on step times: a notch lower where they are estimates."""
     if case.measured:
         return confidence
     return CONFIDENCES[min(CONFIDENCES.index(confidence) + 1, len(CONFIDENCES) - 1)]

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from fairdraft.errors import ReadingError
-from fairdraft.peers.base import Reading, Record, number, numbers, part, parts
+from fairdraft.peers.base import Reading, Record, number, numbers, parse_json, part, parts
 from fairdraft.peers.fairdraft.verbs import VERBS
 
 PREFILL = "prefill is in the step time, of both runs alike"
+
+
+def load_report(path: Path) -> Record:
+    """Read a file that `fairdraft bench run` wrote.
+
+    Returns:
+        An object with at least `environment`, `settings` and `cells`.
+
+    Raises:
+        ReadingError: it cannot be read, or is something else.
+    """
+    remedy = "give the JSON file that `fairdraft bench run` wrote"
+    try:
+        found = parse_json(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ReadingError(f"{str(path)!r} cannot be read ({why}): {remedy}") from None
+    if not isinstance(found, dict) or not {"environment", "settings", "cells"} <= set(found):
+        raise ReadingError(f"{str(path)!r} is no result of a benchmark: {remedy}")
+    part(found, "environment", str(path))
+    return found
 
 
 def read_bench(records: Sequence[Record], source: str) -> list[Reading] | None:
@@ -47,4 +68,5 @@ def _cell(cell: Record, source: str) -> Reading:
         steps=steps,
         label=f"{dataset}/{cell.get('method')}/k={k:.0f}/n={n:.0f}",
         notes=(PREFILL,),
+        method=str(cell.get("method")),
     )

@@ -10,14 +10,13 @@ A run's file is the JSON of `vllm bench serve` with the serve and bench paramete
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fairdraft.errors import ReadingError
-from fairdraft.peers.base import Reading, Record
+from fairdraft.peers.base import Reading, Record, parse_json
 from fairdraft.peers.vllm.bench import read_bench
 
 Parameters = dict[str, Any]
@@ -68,8 +67,8 @@ def _order(path: Path) -> tuple[Path, int]:
 def _read_run(path: Path, folder: Path) -> tuple[Parameters, Reading]:
     source = str(path)
     try:
-        record: Any = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        record: Any = parse_json(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
         raise ReadingError(
             f"{source!r} is no JSON ({error}): the sweep was cut short; run it with --resume"
         ) from None

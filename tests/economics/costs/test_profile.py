@@ -128,11 +128,13 @@ def test_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"step": None}, "lacks"),
+        ({"step": None}, "is damaged"),
         ({"step": []}, "no measured points"),
         ({"run": [{"requests": 1}]}, "broken point"),
-        ({"drafters": []}, "lacks"),
-        ({"weight_bytes": "many"}, "lacks"),
+        ({"drafters": []}, "is damaged"),
+        ({"weight_bytes": "many"}, "is damaged"),
+        ({"environment": 3}, "is damaged"),
+        ({"run": [{"requests": 10**30, "rows": 1, "context": 1, "samples": [1.0]}]}, "up to 1e"),
     ],
 )
 def test_a_broken_profile(

@@ -6,7 +6,7 @@ import pytest
 from fairdraft.economics.costs.cost_surface import CostSurface, Point
 from fairdraft.economics.costs.profile import Profile
 from fairdraft.economics.planning.reconcile import reconcile
-from fairdraft.errors import ConfigError
+from fairdraft.errors import ReadingError
 
 K = 4
 PLAIN, GROWTH, DRAFT = 0.030, 0.05, 0.1  # seconds; of a plain step, each row and each draft token
@@ -82,5 +82,5 @@ def test_terms_multiply_to_the_whole_error(made):
 def test_a_cell_that_lacks_something_is_told():
     cell, off = cells(iid(0.5))
     del cell["counters"]["num_rejections"]
-    with pytest.raises(ConfigError, match="lacks 'num_rejections'"):
+    with pytest.raises(ReadingError, match="lacks 'num_rejections'"):
         reconcile(cell, off, profile(), 64)
