@@ -65,7 +65,7 @@ def _proof_table(filters: Sequence[str], rows: Sequence[tuple[Case, Sequence[Fra
         ),
         caption_justify="left",
         box=box.SIMPLE,
-        padding=(0, 1, 0, 0),
+        padding=0,
     )
     for column in ("rule", "drafter", "stopping"):
         show.add_column(column, no_wrap=True)

@@ -1,9 +1,12 @@
-"""What the price equation makes of a measured run, term by term."""
+"""Forecast: the speedup that the price equation predicts for a measured run, term by term."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from fairdraft.economics.equations.speedup import expected_tokens_per_verify
 from fairdraft.telemetry import SpecCounters, StepTimes
 
 
@@ -11,7 +14,7 @@ from fairdraft.telemetry import SpecCounters, StepTimes
 class Forecast:
     """The speedup that the equation predicts, and what it is made of.
 
-    Leviathan et al. 2023 (see `economics.speedup`) give E(alpha, k) tokens to a step that verifies
+    Leviathan et al. 2023 (see `equations.speedup`) give E(alpha, k) tokens to a step that verifies
     k drafts, and 1 to a step without a draft. An n-gram drafter finds nothing in many steps and
     less than k tokens in some, so
 
@@ -51,10 +54,6 @@ class Forecast:
             on: likewise.
             counters: of the same run as `on`.
         """
-        import numpy as np
-
-        from fairdraft.economics import expected_tokens_per_verify
-
         rounds, drafted = counters.num_drafts, counters.num_draft_tokens
         # Rounds with exactly 1, 2, ... drafts: those that got so far less those that got further.
         exactly = -np.diff([*counters.drafted_per_pos, 0])
