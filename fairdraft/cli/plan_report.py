@@ -36,7 +36,7 @@ def speedup_tables(plan: Plan, method: str, width: int) -> list[Table]:
             left = width - 8  # of the column of k
         groups[-1].append(n)
         left -= wide
-    tables = []
+    tables: list[Table] = []
     for group in groups:
         show = _table("" if tables else f"{method}: speedup [95% interval]")
         show.add_column("k", justify="right", no_wrap=True)
