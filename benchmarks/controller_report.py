@@ -23,12 +23,12 @@ from benchmarks.controller import (
     live_path,
 )
 from benchmarks.turns import interval, paired, rate, turns
-from fairdraft.economics.estimators import ratio_of_means
+from fairdraft.economics.costs.profile import Profile
 from fairdraft.economics.policies import Auto, Oracle, Policy, Static
 from fairdraft.economics.prices import Prices
-from fairdraft.economics.profile import Profile
 from fairdraft.economics.replay import Replayed, replay
 from fairdraft.economics.traced import Text
+from fairdraft.stats import ratio_of_means
 
 TOLERANCE = 0.07
 PASSES = 6  # of a cell's texts in the replay: traffic that goes on

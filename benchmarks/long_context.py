@@ -20,9 +20,10 @@ import numpy as np
 from benchmarks.common import write_result
 from fairdraft import SamplingParams, SpeculativeConfig
 from fairdraft.config import EngineConfig
-from fairdraft.economics.acceptance import constant
-from fairdraft.economics.cost import best_k
-from fairdraft.economics.profile import Profile
+from fairdraft.economics.costs.profile import Profile
+from fairdraft.economics.equations.acceptance import constant
+from fairdraft.economics.equations.best_k import best_k
+from fairdraft.economics.equations.cost import speedups
 from fairdraft.engine.engine import Engine
 from fairdraft.models import ModelRunner, load_checkpoint
 from fairdraft.profiling import Filler, ProfileGrid, build_shape, profile_model
@@ -62,7 +63,7 @@ def saturation(profile: Profile, context: int, alpha: float, c: float) -> int | 
             return None
         runs = [profile.step.seconds(requests, 1 + i, context) for i in range(K + 1)]
         costs = np.array(runs) / runs[0] + c * np.arange(K + 1)
-        if best_k(constant(alpha, K), costs) == 0:
+        if best_k(speedups(constant(alpha, K), costs)) == 0:
             return requests
     return None
 

@@ -20,10 +20,10 @@ import numpy as np
 
 from benchmarks.common import HERE, WORK, kept, write_result
 from fairdraft.cli.datasets import load_prompts
-from fairdraft.economics.planner import plan
-from fairdraft.economics.step_costs import StepCosts
-from fairdraft.economics.traffic import Acceptance
-from fairdraft.readers import Reading
+from fairdraft.economics.costs.step_costs import StepCosts
+from fairdraft.economics.planning.acceptance import Acceptance
+from fairdraft.economics.planning.planner import plan
+from fairdraft.peers import Reading
 
 KS = (0, 1, 2, 4, 6)
 SWEEPS = {"short": (0, 2, 6), "full": KS}

@@ -17,7 +17,6 @@ from fairdraft.engine.engine import Engine
 from fairdraft.engine.router import Router
 from fairdraft.engine.step_output import StepOutput
 from fairdraft.inputs import (
-    Message,
     PromptInput,
     encode,
     encode_chat,
@@ -33,6 +32,7 @@ from fairdraft.sampling.noise import Purpose, derive_seed
 from fairdraft.telemetry import SpecCounters, StepTimes, StepTrace
 
 Prompt = str | Mapping[str, Any] | Sequence[int]
+Message = Mapping[str, object]
 
 
 class LLM:

@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 
 from fairdraft.cli.bench_grid import Bench, Grid
-from fairdraft.cli.bench_report import Report, read_report, report, require_writable, table
+from fairdraft.cli.bench_report import Report, read_report, report, table
 from fairdraft.cli.options import Device, Dtype, MaxModelLen, Model, numbers, words
+from fairdraft.cli.outputs import require_writable
 
 app = typer.Typer(
     help="Measure a grid of settings, and draw what came out.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -94,15 +93,6 @@ def table(result: Report) -> Table:
             f"{cell['times']['overhead']:.0%}",
         )
     return show
-
-
-def require_writable(path: Path) -> None:
-    """Raise `ConfigError` now, not after minutes of measuring, if a file cannot be written."""
-    place = path if path.exists() else path.parent
-    require(
-        not path.is_dir() and path.parent.is_dir() and os.access(place, os.W_OK),
-        f"{str(path)!r} cannot be written: name a file in an existing folder that you may write to",
-    )
 
 
 def read_report(path: Path) -> Report:

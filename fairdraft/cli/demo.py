@@ -15,7 +15,6 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from fairdraft.cli.forecast import Forecast
 from fairdraft.cli.measurement import Measurement, measure
 from fairdraft.cli.options import (
     NO_SPECULATION,
@@ -32,6 +31,7 @@ from fairdraft.cli.options import (
 )
 from fairdraft.cli.render import Painter, Piece, can_colour, rich_text
 from fairdraft.config import SamplingParams, require, require_int
+from fairdraft.economics.planning.forecast import Forecast
 
 if TYPE_CHECKING:
     from fairdraft.llm import LLM

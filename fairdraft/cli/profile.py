@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fairdraft.cli.bench_report import require_writable
 from fairdraft.cli.options import Device, Dtype, Model, numbers, words
+from fairdraft.cli.outputs import require_writable
 from fairdraft.config import DTYPES, SpeculativeConfig, require
 from fairdraft.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fairdraft.economics.profile import Profile
+    from fairdraft.economics.costs.profile import Profile
 
 
 def profile(

@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
+from fairdraft.stats import wilson
+
 
 def _add_at(counts: list[int], length: int) -> None:
     """Add one to each of the first `length` entries, growing the list as needed."""
@@ -124,13 +126,10 @@ class SpecCounters:
     @property
     def acceptance_intervals_per_pos(self) -> list[tuple[float, float, float]]:
         """Per position the rate, and its 95% interval (Wilson's for a binomial share)."""
-        from scipy.stats import binomtest
-
         rows = []
         accepted = self.accepted_per_pos + [0] * len(self.drafted_per_pos)
         for drafted, stood in zip(self.drafted_per_pos, accepted, strict=False):
-            interval = binomtest(stood, drafted).proportion_ci(method="wilson")
-            rows.append((stood / drafted, float(interval.low), float(interval.high)))
+            rows.append((stood / drafted, *wilson(stood, drafted)))
         return rows
 
     @property

@@ -16,8 +16,8 @@ from fairdraft.models import Runner
 from fairdraft.proposers import Proposer
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
+from fairdraft.stats import g_test, holm, log_e_value
 from fairdraft.testing.laws import Text, text_law
-from fairdraft.testing.statistics import g_test, holm, log_e_value
 from fairdraft.testing.toy import ToyRunner
 from fairdraft.verification import RULES
 

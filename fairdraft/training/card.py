@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fairdraft.economics import expected_tokens_per_verify, optimal_k, speedup
+from fairdraft.economics.equations.speedup import expected_tokens_per_verify, optimal_k, speedup
 from fairdraft.models.heads import HeadCost
 
 MAX_K = 16

@@ -1,7 +1,7 @@
 """What verifiers ask of the target and of chance.
 
 Verifiers know neither tensors nor the engine: they use operators, indexing and sums only. The
-engine passes tensors; the exact proof (`fairdraft.testing.exact`) passes fractions through the
+engine passes tensors; the exact proof (`fairdraft.proof.exact`) passes fractions through the
 same lines.
 """
 

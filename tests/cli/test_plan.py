@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fairdraft.economics.profile import Profile
-from fairdraft.economics.surface import CostSurface, Point
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
+from fairdraft.economics.costs.profile import Profile
 from fairdraft.telemetry.environment import benchmark_environment
 
 Run = Callable[..., tuple[int, str, str]]
@@ -140,7 +140,7 @@ def test_an_upgrade(fairdraft: Run, tmp_path: Path) -> None:
         *("--concurrency", "1", "--k", "2", "--out", str(out)),
     )
     assert (code, err) == (0, "")
-    assert "before and after" in text
+    assert "before → after" in text
     (found,) = json.loads(out.read_text())["upgrade"]
     assert found["gain"]["value"] == pytest.approx(2.44 / 1.75)
     assert found["gain"]["low"] < 2.44 / 1.75 < found["gain"]["high"]

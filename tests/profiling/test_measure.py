@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM as Auto
 
 from fairdraft.config import SpeculativeConfig
-from fairdraft.economics.profile import Profile
+from fairdraft.economics.costs.profile import Profile
 from fairdraft.engine.engine import Engine
 from fairdraft.errors import CheckpointError, ConfigError
 from fairdraft.models import ModelRunner
