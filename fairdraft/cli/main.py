@@ -15,12 +15,12 @@ from fairdraft.cli.demo import demo
 from fairdraft.cli.diagnose import diagnose
 from fairdraft.cli.generate import generate
 from fairdraft.cli.inspect import inspect
+from fairdraft.cli.outputs import exit_codes
 from fairdraft.cli.plan import plan
 from fairdraft.cli.profile import profile
 from fairdraft.cli.prove import prove
 from fairdraft.cli.reconcile import reconcile
 from fairdraft.cli.replay import replay
-from fairdraft.errors import FairdraftError
 
 app = typer.Typer(
     name="fairdraft",
@@ -65,13 +65,10 @@ def main(args: Sequence[str] | None = None) -> None:
         args: the words after `fairdraft`; None takes the process's own.
 
     Raises:
-        SystemExit: always. Code 0; 2 after `error: message` for bad input; 130 after Ctrl-C.
+        SystemExit: always; the codes are in `exit_codes`.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the terminal cannot show becomes "?"
             stream.reconfigure(errors="replace")
-    try:
+    with exit_codes():
         app(args)
-    except FairdraftError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None

@@ -90,6 +90,8 @@ def load_checkpoint(
         tokenizer = _read(
             name, folder / "tokenizer.json", lambda: AutoTokenizer.from_pretrained(folder, **_LOCAL)
         )
+    # A text that is too long is refused by the engine; transformers would print a warning besides.
+    tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
     return Checkpoint(model.to(place), tokenizer, eos_ids(model, tokenizer), name)
 
 

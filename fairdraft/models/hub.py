@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import (
@@ -17,7 +18,11 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import logging as hub_logging
-from huggingface_hub.utils import tqdm as hub_tqdm
+from huggingface_hub.utils.tqdm import (
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+)
 
 from fairdraft.errors import CheckpointError
 
@@ -25,13 +30,6 @@ CHECKPOINT_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 FIRST_ANSWER_SECONDS = 2.5  # a hub that has not answered by then is taken as unreachable
 
 _logger = logging.getLogger(__name__)
-
-
-class _NoProgressBar(hub_tqdm):  # type: ignore[misc]
-    """A progress bar that shows nothing: library calls do not write to the terminal."""
-
-    def __init__(self, *args: object, **options: object) -> None:
-        super().__init__(*args, **(options | {"disable": True}))
 
 
 def fetch(
@@ -51,7 +49,7 @@ def fetch(
         CheckpointError: there is no such model or revision, it is gated, a file that every model
             has is missing, or the hub cannot be reached.
     """
-    wanted = {
+    wanted: dict[str, Any] = {
         "revision": revision,
         "allow_patterns": list(patterns),
         "ignore_patterns": ["*/*", "consolidated*.safetensors"],
@@ -61,7 +59,7 @@ def fetch(
             info = HfApi().model_info(name, revision=revision, timeout=FIRST_ANSWER_SECONDS)
             _require_checkpoint(name, [each.rfilename for each in info.siblings or ()])
             _logger.info("Fetching %s from the hub", name)
-            return Path(snapshot_download(name, tqdm_class=_NoProgressBar, **wanted))
+            return Path(snapshot_download(name, **wanted))
     except CheckpointError:
         raise
     except Exception as error:  # the client passes on whatever the network does
@@ -73,7 +71,7 @@ def fetch(
         raise CheckpointError(_reason(name, revision, error)) from error
 
 
-def _cached(name: str, wanted: dict[str, object]) -> Path | None:
+def _cached(name: str, wanted: dict[str, Any]) -> Path | None:
     """The complete copy in the hub's cache, if there is one."""
     try:
         with _quiet():
@@ -138,10 +136,13 @@ def _reason(name: str, revision: str | None, error: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the hub's client from writing warnings: what matters is in the error."""
-    before = hub_logging.get_verbosity()
-    hub_logging.set_verbosity_error()
+    """Keep the hub's client from writing bars and warnings: what matters is in the error."""
+    verbosity, silent = hub_logging.get_verbosity(), are_progress_bars_disabled()
+    hub_logging.set_verbosity(logging.ERROR)
+    disable_progress_bars()
     try:
         yield
     finally:
-        hub_logging.set_verbosity(before)
+        hub_logging.set_verbosity(verbosity)
+        if not silent:
+            enable_progress_bars()
