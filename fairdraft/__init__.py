@@ -8,6 +8,7 @@ print(llm.generate("The capital of France is", SamplingParams(temperature=0))[0]
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from fairdraft.config import SamplingParams, SpeculativeConfig
     from fairdraft.llm import LLM, AsyncLLM
     from fairdraft.outputs import RequestOutput
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless the user asks
 
 __version__ = "0.1.0"
 __all__ = ["LLM", "AsyncLLM", "RequestOutput", "SamplingParams", "SpeculativeConfig"]

@@ -55,3 +55,7 @@ class TrainingError(FairdraftError):
 
 class ReadingError(FairdraftError, ValueError):
     """A log, a metrics page or a result of another engine does not say what is asked of it."""
+
+
+class ProcessError(FairdraftError):
+    """An object is used in another process than the one that made it, or sent to one."""

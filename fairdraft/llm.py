@@ -27,6 +27,7 @@ from fairdraft.inputs import (
 )
 from fairdraft.models import ModelRunner, load_checkpoint
 from fairdraft.outputs import CompletionOutput, RequestOutput, StreamEvent
+from fairdraft.process_bound import ProcessBound
 from fairdraft.proposers import build_proposer
 from fairdraft.sampling.noise import Purpose, derive_seed
 from fairdraft.telemetry import SpecCounters, StepTimes, StepTrace
@@ -35,7 +36,7 @@ Prompt = str | Mapping[str, Any] | Sequence[int]
 Message = Mapping[str, object]
 
 
-class LLM:
+class LLM(ProcessBound):
     """A model that writes, with or without speculation, the same words.
 
         llm = LLM("demo", speculative_config={"method": "ngram", "num_speculative_tokens": 4})
@@ -66,7 +67,9 @@ class LLM:
         # Before the model, so that a misspelt method is told at once.
         proposer = build_proposer(speculative) if speculative is not None else None
         self._trace = StepTrace(trace) if trace is not None else None
-        checkpoint = load_checkpoint(model, self.config.dtype, self.config.device)
+        checkpoint = load_checkpoint(
+            model, self.config.dtype, self.config.device, self.config.revision
+        )
         self.tokenizer = checkpoint.tokenizer
         self.runner = ModelRunner(
             checkpoint.model, self.config.batch_invariant, self.tokenizer, model
@@ -199,7 +202,12 @@ class LLM:
         prompts: Prompt | Sequence[Prompt],
         sampling_params: SamplingParams | Sequence[SamplingParams] | None,
     ) -> Call:
-        """Check prompts and make a call of them, which is not begun."""
+        """Check prompts and make a call of them, which is not begun.
+
+        Raises:
+            ProcessError: this is not the process that loaded the model.
+        """
+        self.require_own_process()
         each = parse_prompts(prompts)
         call = Call(self.router)
         for prompt, params in zip(each, parse_params(sampling_params, len(each)), strict=True):
@@ -224,7 +232,7 @@ class LLM:
         call.outputs.append(output)
 
 
-class AsyncLLM:
+class AsyncLLM(ProcessBound):
     """An `LLM` for asyncio: `async for event in llm.generate(prompt)`.
 
     Any number of tasks may use it at once, and threads may use `llm` beside them: one thread of the

@@ -59,7 +59,7 @@ def run(
         max_tokens,
         rounds,
     )
-    require_writable(out)
+    require_writable("--out", out)
     bench = Bench(grid, model, dtype=dtype, device=device, max_model_len=max_model_len)
     try:
         bench.run()
@@ -80,7 +80,7 @@ def plot(
 
     picture = out or file.with_suffix(".png")
     result = read_report(file)
-    require_writable(picture)
+    require_writable("--out", picture)
     draw(result, picture)
     print(f"Written to {picture}")
 

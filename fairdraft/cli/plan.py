@@ -172,9 +172,9 @@ def _engines(name: str) -> tuple[str, ...]:
 
 
 def _require_outputs(out: Path | None, plot: Path | None) -> None:
-    for path in (out, plot):
+    for option, path in (("--out", out), ("--plot", plot)):
         if path is not None:
-            require_writable(path)
+            require_writable(option, path)
     if plot is not None:
         from fairdraft.cli.plan_plot import require_format
 

@@ -37,6 +37,9 @@ class EngineConfig:
     device: Annotated[str, Text(DEVICES)] = "auto"
     """"auto", "cpu", "cuda" or "cuda:N"."""
 
+    revision: Annotated[str, Text("a branch, tag or commit of a hub id")] | None = None
+    """which version of a hub id; None is its main branch."""
+
     max_model_len: Annotated[int, Whole(1, "or None for the default")] | None = None
     """longest prompt plus output in tokens; None takes the model's own limit."""
 

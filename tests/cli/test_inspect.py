@@ -30,7 +30,7 @@ def say(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 def test_what_it_says(
     llama: str, write_head: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, text = say(capsys, str(write_head()), "--target", llama)
+    code, text = say(capsys, str(write_head()), "--model", llama)
     assert code == 0
     for words in ("eagle3", "made for", "tiny", "[1, 2, 3]", "speculators", "96", "c by bytes"):
         assert words in text
@@ -39,6 +39,6 @@ def test_what_it_says(
 def test_a_target_that_does_not_fit(
     write_head: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, text = say(capsys, str(write_head()), "--target", "demo")
+    code, text = say(capsys, str(write_head()), "--model", "demo")
     assert code == 2
     assert "hidden size of the target is 64" in text

@@ -22,7 +22,7 @@ from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
 from fairdraft.testing import check_proposer
 from fairdraft.testing.laws import last_logits
-from tests.conftest import tiny_tokenizer, write_tiny
+from tests.conftest import prefer_few_tokens, tiny_tokenizer, write_tiny
 
 Tiny = Callable[[str], Path]
 PARAMS = SamplingParams(temperature=0.7, max_tokens=14, ignore_eos=True)
@@ -140,11 +140,18 @@ def test_self_drafted_trees_pass_the_suite(tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize("method", ["greedy", "probabilistic"])
-def test_a_draft_model_passes_the_suite(method: str, tiny: Tiny, smaller: Path) -> None:
+def test_a_draft_model_passes_the_suite(
+    method: str, tiny: Tiny, smaller: Path, tmp_path: Path
+) -> None:
+    def few(folder: Path) -> Any:
+        return prefer_few_tokens(Auto.from_pretrained(folder, dtype=torch.float32))
+
+    few(smaller).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
     report = check_proposer(
         DraftModelProposer,
-        runner=lambda: target(tiny),
-        model=str(smaller),
+        runner=lambda: ModelRunner(few(tiny("llama")), tokenizer=tiny_tokenizer()),
+        model=str(tmp_path),
         draft_sample_method=method,
         draws=400,
     )

@@ -32,7 +32,7 @@ from fairdraft.proposers import Rows
 from fairdraft.proposers.eagle import EagleProposer
 from fairdraft.proposers.stepwise import Underway
 from fairdraft.testing import check_proposer
-from tests.conftest import CONFIGS, tiny_tokenizer
+from tests.conftest import CONFIGS, prefer_few_tokens, tiny_tokenizer
 from tests.models.heads.echo import echo_target, follows
 from tests.models.heads.plain import eagle_logits
 
@@ -117,9 +117,11 @@ def test_its_logits_are_those_of_a_plain_computation(
 
 
 def test_it_passes_the_suite(tiny: Tiny, folder: Path) -> None:
-    report = check_proposer(
-        EagleProposer, runner=lambda: target(tiny), model=str(folder), draws=400
-    )
+    def runner() -> ModelRunner:
+        model = Auto.from_pretrained(tiny("llama"), dtype=torch.float32)
+        return ModelRunner(prefer_few_tokens(model), tokenizer=tiny_tokenizer())
+
+    report = check_proposer(EagleProposer, runner=runner, model=str(folder), draws=400)
     assert report.deterministic
 
 

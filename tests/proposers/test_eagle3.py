@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM as Auto
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -27,7 +27,7 @@ from fairdraft.proposers import Rows
 from fairdraft.proposers.eagle3 import Eagle3Proposer
 from fairdraft.proposers.stepwise import Underway
 from fairdraft.testing import check_proposer
-from tests.conftest import tiny_tokenizer
+from tests.conftest import FEW_TOKENS, prefer_few_tokens, tiny_tokenizer
 from tests.models.heads.conftest import write_head
 from tests.models.heads.echo import echo_target, follows
 from tests.models.heads.plain import eagle3_logits
@@ -136,10 +136,21 @@ def test_under_every_schedule_and_in_trees(
     [{}, {"draft_sample_method": "probabilistic"}, {"draft_tree_top_k": 2}],
 )
 def test_it_passes_the_suite(options: dict[str, Any], tiny: Tiny, write_head: Write) -> None:
+    def runner() -> ModelRunner:
+        model = Auto.from_pretrained(tiny("llama"), dtype=torch.float32)
+        return ModelRunner(prefer_few_tokens(model), tokenizer=tiny_tokenizer())
+
+    head = write_head()
+    tensors = load_file(head / "model.safetensors")
+    drafted = tensors["d2t"] + torch.arange(len(tensors["d2t"]))
+    few = torch.isin(drafted, torch.tensor(FEW_TOKENS))
+    assert few.any()
+    tensors["lm_head.weight"][few] *= 6
+    save_file(tensors, head / "model.safetensors")
     report = check_proposer(
         Eagle3Proposer,
-        runner=lambda: target(tiny),
-        model=str(write_head()),
+        runner=runner,
+        model=str(head),
         draws=400,
         **options,
     )

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fairdraft.errors import CheckpointError
+from fairdraft.models.checkpoint_files import model_folder
+from fairdraft.models.hub import fetch
 
 SPECULATORS = {"eagle3": "Eagle3", "dflash": "DFlash"}  # as the format spells them
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt")
@@ -106,14 +107,14 @@ def fetch_folder(name: str) -> Path:
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return folder
+        return model_folder(folder)
+    if folder.exists():
+        raise CheckpointError(
+            f"{name!r} is a file: give the folder that it lies in, {str(folder.parent)!r}"
+        )
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise CheckpointError(f"{name!r} does not exist: give a hub id or a folder")
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", *WEIGHTS]))
-    except Exception as error:  # the hub's client raises whatever the network does
-        first = str(error).strip().splitlines() or [type(error).__name__]
-        raise CheckpointError(f"{name!r} cannot be fetched: {first[0]}") from error
+    return fetch(name, patterns=["*.json", *WEIGHTS])
 
 
 def refuse_lossy(file: HeadFile) -> None:
