@@ -17,7 +17,7 @@ from fairdraft import LLM, SamplingParams
 from fairdraft.cli.datasets import load_prompts
 from fairdraft.cli.forecast import Forecast
 from fairdraft.cli.measurement import Measurement, measure, record
-from fairdraft.models.heads import head_cost
+from fairdraft.heads import head_cost
 
 TREE = {"draft_tree_top_k": 4, "num_speculative_tokens": 8, "draft_tree_depth": 3}
 METHODS: dict[str, dict[str, Any] | None] = {

@@ -18,8 +18,8 @@ def inspect(
     dtype: Dtype = "auto",
 ) -> None:
     """Say what a drafter file is, whether it fits a target, and its cost ratio c."""
+    from fairdraft.heads import LOADERS, head_cost, read_head_file
     from fairdraft.models import load_checkpoint
-    from fairdraft.models.heads import LOADERS, head_cost, read_head_file
 
     file = read_head_file(path)
     kind = file.kind

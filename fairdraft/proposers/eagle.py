@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fairdraft.models.heads import load_eagle
-from fairdraft.proposers.recurrent import RecurrentProposer
+from fairdraft.heads import load_eagle
+from fairdraft.proposers.heads.recurrent import RecurrentProposer
 
 
 class EagleProposer(RecurrentProposer):

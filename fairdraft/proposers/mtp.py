@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from fairdraft.heads import HeadFile, load_mtp, read_mtp
 from fairdraft.kv import LayerShape
 from fairdraft.models import ModelRunner
-from fairdraft.models.heads import HeadFile, load_mtp, read_mtp
-from fairdraft.proposers.recurrent import RecurrentProposer
+from fairdraft.proposers.heads.recurrent import RecurrentProposer
 
 
 class MTPProposer(RecurrentProposer):

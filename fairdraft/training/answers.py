@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from rich.progress import Progress
+from torch import Tensor
 
 from fairdraft.config import SamplingParams
 from fairdraft.errors import TrainingError
@@ -117,6 +120,15 @@ def read_answers(path: Path) -> Iterator[Text]:
     for line in path.read_text("utf-8").split("\n")[:-1]:
         record = json.loads(line)
         yield Text(tuple(record["prompt"]), tuple(record["answer"]))
+
+
+def frequent_tokens(texts: Iterable[Text], size: int, vocab_size: int) -> Tensor:
+    """[size] int64, ascending: the tokens that answers use most; unused ones fill up."""
+    counts = Counter(token for text in texts for token in text.answer)
+    ranked = [token for token, _ in counts.most_common(size)]
+    rest = (token for token in range(vocab_size) if token not in counts)
+    ranked += [next(rest) for _ in range(size - len(ranked))]
+    return torch.tensor(sorted(ranked))
 
 
 def _append(path: Path, texts: Sequence[Text]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fairdraft.economics import expected_tokens_per_verify, optimal_k, speedup
-from fairdraft.models.heads import HeadCost
+from fairdraft.heads import HeadCost
 
 MAX_K = 16
 

@@ -17,8 +17,8 @@ from torch import nn
 
 from fairdraft.config import require_int, require_number
 from fairdraft.errors import TrainingError
-from fairdraft.training.batches import Losses
-from fairdraft.training.states import Sample, read_samples
+from fairdraft.heads.samples import Losses, Sample
+from fairdraft.training.states import read_samples
 from fairdraft.training.storage import write_whole, writing
 
 CHECKPOINT = "checkpoint.pt"

@@ -13,14 +13,14 @@ import torch
 
 from fairdraft.config import require
 from fairdraft.errors import TrainingError
+from fairdraft.heads import head_cost
+from fairdraft.heads.samples import Batch, Losses, Sample
 from fairdraft.llm import LLM
-from fairdraft.models.heads import head_cost
-from fairdraft.training.answers import Text, self_written_prompts, write_answers
-from fairdraft.training.batches import Batch, Losses, frequent_tokens
+from fairdraft.training.answers import Text, frequent_tokens, self_written_prompts, write_answers
 from fairdraft.training.card import write_card
 from fairdraft.training.loop import Schedule, train
 from fairdraft.training.measure import measure
-from fairdraft.training.states import Sample, write_states
+from fairdraft.training.states import write_states
 from fairdraft.training.storage import write_whole, writing
 from fairdraft.training.students import Student
 

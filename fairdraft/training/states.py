@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from fairdraft.heads.samples import Sample
 from fairdraft.models import FlatBatch, ModelRunner
 from fairdraft.training.answers import Text
 from fairdraft.training.storage import write_whole
@@ -20,24 +20,6 @@ from fairdraft.training.storage import write_whole
 SHARD_TOKENS = 1 << 16
 RUN_TOKENS = 1024  # rows of one run through the target
 BLOCK = 16
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One text and what the target knew at each of its tokens.
-
-    Args:
-        token_ids: [n] int64.
-        prompt_length: tokens before the answer.
-        states: [n, layers · d], the hidden states asked for, side by side.
-        final: [n, d], the last hidden state, after the norm: `lm_head` of it is the law of the
-            next token.
-    """
-
-    token_ids: Tensor
-    prompt_length: int
-    states: Tensor
-    final: Tensor
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, Qwen3Config
 
 from fairdraft.config import require
-from fairdraft.models.heads import (
+from fairdraft.heads import (
     DFlashConfig,
     DFlashHead,
     Eagle3Config,
@@ -25,22 +25,22 @@ from fairdraft.models.heads import (
     save_medusa,
     save_pruned,
 )
-from fairdraft.models.heads.eagle3 import default_layer_ids
-from fairdraft.proposers import Proposer
-from fairdraft.proposers.dflash import DFlashProposer
-from fairdraft.proposers.draft_model import DraftModelProposer
-from fairdraft.proposers.eagle3 import Eagle3Proposer
-from fairdraft.proposers.medusa import MedusaProposer
-from fairdraft.training.batches import Batch, Losses
-from fairdraft.training.beginning import (
+from fairdraft.heads.dflash.loss import block_loss
+from fairdraft.heads.draft_model.loss import distillation_loss
+from fairdraft.heads.eagle3.loss import unrolled_loss
+from fairdraft.heads.eagle3.network import default_layer_ids
+from fairdraft.heads.initialise import (
     begin_as_highest_state,
     begin_as_last_layer,
     final_gains,
 )
-from fairdraft.training.dflash import block_loss
-from fairdraft.training.distillation import distillation_loss
-from fairdraft.training.eagle3 import unrolled_loss
-from fairdraft.training.medusa import medusa_loss
+from fairdraft.heads.medusa.loss import medusa_loss
+from fairdraft.heads.samples import Batch, Losses
+from fairdraft.proposers import Proposer
+from fairdraft.proposers.draft_model.proposer import DraftModelProposer
+from fairdraft.proposers.eagle3 import Eagle3Proposer
+from fairdraft.proposers.heads.dflash import DFlashProposer
+from fairdraft.proposers.heads.medusa import MedusaProposer
 
 
 def unused_token(tokenizer: Any) -> int:

@@ -1,0 +1,1 @@
+"""DFlash: layers that fill in a whole block of masked tokens in one pass."""

@@ -1,0 +1,1 @@
+"""Medusa: heads on the last hidden state, one for each token ahead."""

@@ -1,0 +1,1 @@
+"""MTP: a layer that the target's own checkpoint brings along."""

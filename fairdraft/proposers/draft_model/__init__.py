@@ -1,0 +1,1 @@
+"""Proposers whose drafter is a causal model: a smaller one, or the target's first layers."""

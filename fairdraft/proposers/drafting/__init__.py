@@ -1,0 +1,1 @@
+"""Drafting with a model, whatever its kind: chains, trees, and the rows that run."""

@@ -1,0 +1,1 @@
+"""Proposers whose drafter is a head that reads the target's hidden states."""
