@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from fairdraft.cli.options import Dtype, Model
-from fairdraft.errors import CheckpointError
 
 
 def inspect(
@@ -18,23 +17,18 @@ def inspect(
     dtype: Dtype = "auto",
 ) -> None:
     """Say what a drafter file is, whether it fits a target, and its cost ratio c."""
-    from fairdraft.heads import LOADERS, head_cost, read_head_file
+    from fairdraft.heads import head_cost, kind_of, load_head, read_head_file
     from fairdraft.models import load_checkpoint
 
     file = read_head_file(path)
-    kind = file.kind
+    kind = kind_of(file)
     table = Table(show_header=False, box=None)
     table.add_row("file", path)
     table.add_row("method", kind)
     for label, value in _declared(file.config).items():
         table.add_row(label, str(value))
-    if kind not in LOADERS:
-        raise CheckpointError(
-            f"{path!r} is for method {kind!r}, which cannot be loaded: known are "
-            f"{', '.join(LOADERS)}"
-        )
     model = load_checkpoint(target, dtype, "cpu").model
-    head = LOADERS[kind](file, model)  # says what does not fit, or is lossy
+    head = load_head(file, model)  # says what does not fit, or is lossy
     cost = head_cost(head, model)
     size = cost.parameters * model.dtype.itemsize / 2**20
     table.add_row("fits", f"{target} ({model.config.model_type})")

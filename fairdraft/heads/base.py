@@ -1,4 +1,4 @@
-"""What heads that read several of the target's layers have in common."""
+"""The shape of heads that read the target's layers, and the network parts they share."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ class HeadConfig:
 
     @property
     def head_dim(self) -> int:
-        """Numbers in a key or value of one attention head."""
+        """How many numbers a key or value of one attention head has."""
         given: int | None = getattr(self.layer, "head_dim", None)
         return given or self.layer.hidden_size // self.layer.num_attention_heads
 
     @property
     def kv_layers(self) -> list[LayerShape]:
-        """What each of its layers keeps of a token."""
+        """The shape of what each of its layers keeps of a token."""
         heads, dim = self.layer.num_key_value_heads, self.head_dim
         return [LayerShape(heads, dim, dim)] * self.layer.num_hidden_layers
 
     @property
     def fused_size(self) -> int:
-        """Numbers in the states that are fused."""
+        """How many numbers the states that are fused have together."""
         return len(self.layer_ids) * (self.target_hidden_size or self.layer.hidden_size)
 
 
@@ -75,19 +75,19 @@ class Head(nn.Module):
 
     @property
     def target_ids(self) -> Tensor:
-        """[draft_vocab_size] int64: the target's id of each draft token."""
+        """The target's id of each draft token, [draft_vocab_size] int64."""
         return self.d2t + torch.arange(len(self.d2t), device=self.d2t.device)
 
 
 def rotation(rotary: nn.Module, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines […, dim] at positions […], in x's precision."""
+    """Return cosines and sines […, dim] at positions […], in x's precision."""
     cos, sin = rotary(x, positions.reshape(1, -1))
     shape = (*positions.shape, -1)
     return cos.view(shape), sin.view(shape)
 
 
 def layer_config(kind: type, config: Any, num_layers: int = 1, **changes: Any) -> Any:
-    """A configuration for layers of the shape of a target's.
+    """Make a configuration for layers of the shape of a target's.
 
     Args:
         kind: the transformers configuration class of the head's layers.

@@ -1,4 +1,4 @@
-"""What a head costs beside its target, from its shape alone."""
+"""The draft cost c of a head beside its target, from its shape alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOOKED_UP = ("embed_tokens.weight",)  # one row of it is read a token
 
 @dataclass(frozen=True)
 class HeadCost:
-    """Of one draft token, where memory bandwidth or arithmetic is all that counts.
+    """The cost of one draft token, where memory bandwidth or arithmetic is all that counts.
 
     Args:
         parameters: read by one pass of the head.
@@ -28,7 +28,7 @@ class HeadCost:
 
 
 def head_cost(head: nn.Module, target: nn.Module) -> HeadCost:
-    """The cost of a head beside its target, both in the same precision.
+    """Return the cost of a head beside its target, both in the same precision.
 
     Args:
         head: any that is trained here.

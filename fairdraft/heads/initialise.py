@@ -1,4 +1,4 @@
-"""Where a head's weights begin: near the target's own, which is a third of the steps saved."""
+"""Initial weights of a head, near the target's own: that saves a third of the training steps."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from fairdraft.errors import CheckpointError
-from fairdraft.heads import cut_mlps
 from fairdraft.models import final_norm, target_layers
 
-SMALL = 0.1  # of the usual size, beside weights that are the target's
+SMALL = 0.1  # share of random weights that is kept beside the target's own
 
 
 def final_gains(target: Any) -> Tensor:
-    """[d] weights of the target's last norm: the rows of its head expect states of that size."""
+    """Return the weights [d] of the target's last norm, which its `lm_head` expects of states."""
     size = target.config.get_text_config().hidden_size
     # Mean 0 and a bias that cancels: right for LayerNorm and for RMSNorm.
     probe = torch.ones(2, size, dtype=target.dtype, device=target.device)
@@ -28,7 +27,7 @@ def final_gains(target: Any) -> Tensor:
 
 
 @torch.no_grad()
-def begin_as_last_layer(layer: nn.Module, target: Any) -> None:
+def initialise_as_last_layer(layer: nn.Module, target: Any) -> None:
     """Copy what has the same name and shape in the target's last layer.
 
     An MLP of fewer neurons takes the weightiest ones. Projections that read an embedding and a
@@ -52,9 +51,37 @@ def begin_as_last_layer(layer: nn.Module, target: Any) -> None:
 
 
 @torch.no_grad()
-def begin_as_highest_state(fc: nn.Linear) -> None:
-    """Fused states begin as the last of those that are fused, the others weighing little."""
+def initialise_as_highest_state(fc: nn.Linear) -> None:
+    """Set a fusing layer to pass on the last of the states that it fuses; others weigh little."""
     size = fc.out_features
     fc.weight.mul_(SMALL)
     if fc.in_features % size == 0:
         fc.weight[:, -size:] += torch.eye(size, device=fc.weight.device)
+
+
+def cut_mlps(tensors: dict[str, Tensor], neurons: int) -> None:
+    """Keep the neurons whose weights in and out are largest.
+
+    Args:
+        tensors: of layers, by name; changed in place.
+        neurons: kept in each MLP.
+
+    Raises:
+        CheckpointError: MLPs of a kind that cannot be cut.
+    """
+    downs = [name for name in tensors if name.endswith("mlp.down_proj.weight")]
+    inner = [[n.replace("down", part) for part in ("up", "gate")] for n in downs]
+    if not downs or any(tensors.get(name, torch.empty(0)).dim() != 2 for n in inner for name in n):
+        raise CheckpointError(
+            "the target's MLPs have no gate, up and down projection each, and cannot be cut to "
+            "fewer neurons: leave out --intermediate-size"
+        )
+    for down, names in zip(downs, inner, strict=True):
+        weight = tensors[down].norm(dim=0)
+        for name in names:
+            weight = weight * tensors[name].norm(dim=1)
+        kept = weight.topk(neurons).indices.sort().values
+        tensors[down] = tensors[down][:, kept]
+        for name in (*names, *(n.replace(".weight", ".bias") for n in names)):
+            if name in tensors:
+                tensors[name] = tensors[name][kept]

@@ -1,4 +1,4 @@
-"""What all heads learn from: samples side by side, and the target's law as the answer."""
+"""Samples that drafters learn from: texts, and what the target knew along them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-DECAY = 0.8  # weight of a draft token's loss against the one before it
-
 
 @dataclass(frozen=True)
 class Sample:
-    """One text and what the target knew at each of its tokens.
+    """A text, and the target's hidden states at each of its tokens.
 
     Args:
         token_ids: [n] int64.
@@ -38,7 +36,8 @@ class Batch:
         token_ids: [B, S].
         states: [B, S, n · d].
         final: [B, S, d].
-        learnt: [B, S − 1] bool: rows whose prediction is a token of the answer.
+        learnt: [B, S − 1] bool: rows whose prediction is a token of the answer, the only ones that
+            a loss may count. Row t reads the token at t + 1 and predicts the one at t + 2.
     """
 
     token_ids: Tensor
@@ -48,7 +47,7 @@ class Batch:
 
     @classmethod
     def of(cls, samples: list[Sample], device: torch.device) -> Batch:
-        """Pad and stack. Row t reads the token at t + 1 and predicts the one at t + 2."""
+        """Pad and stack samples, on a device."""
         width = max(len(sample.token_ids) for sample in samples)
 
         def stack(tensors: Iterable[Tensor]) -> Tensor:
@@ -64,33 +63,3 @@ class Batch:
             stack(sample.final for sample in samples),
             learnt.to(device),
         )
-
-
-@dataclass(frozen=True)
-class Losses:
-    """Of one batch.
-
-    Args:
-        total: what is minimised.
-        agreement: per draft token the share of rows whose likeliest one is the target's likeliest
-            of those that can be drafted.
-    """
-
-    total: Tensor
-    agreement: list[float]
-
-
-def soft_cross_entropy(logits: Tensor, law: Tensor) -> tuple[Tensor, float]:
-    """Against the target's law over the draft vocabulary, and how often the likeliest agrees.
-
-    Args:
-        logits: [rows, draft vocabulary] float32.
-        law: of the same shape, each row sums to 1.
-
-    Returns:
-        The mean over rows, and the share of rows; both 0 where there are none.
-    """
-    if not len(logits):
-        return logits.sum(), 0.0
-    loss = -(law * logits.log_softmax(-1)).sum(-1).mean()
-    return loss, float((logits.argmax(-1) == law.argmax(-1)).float().mean())

@@ -1,4 +1,4 @@
-"""The heads that come with fairdraft, for the demo model."""
+"""The drafters that come with fairdraft, for the demo model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fairdraft.models.checkpoints import DEMO
 
 
 def shipped_head(target: str, method: str) -> str | None:
-    """Folder of the drafter that comes with fairdraft; None where there is none.
+    """Return the folder of the drafter that comes with fairdraft; None where there is none.
 
     Args:
         target: as the user named it.

@@ -44,7 +44,9 @@ def build_proposer(config: SpeculativeConfig) -> Proposer | None:
         options["model"] = config.model
     parameters = list(inspect.signature(proposer_class).parameters.values())[1:]
     takes = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
-    anything = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    grouped = getattr(proposer_class, "option_keys", None)  # what its **options takes
+    takes += grouped or ()
+    anything = grouped is None and any(p.kind is p.VAR_KEYWORD for p in parameters)
     for parameter in parameters:
         named = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if named and parameter.default is parameter.empty and parameter.name not in options:

@@ -1,4 +1,4 @@
-"""What was trained, on what, and what it is worth: written beside the head."""
+"""The card beside a trained head: what it learnt from, and what it is worth."""
 
 from __future__ import annotations
 

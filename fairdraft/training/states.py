@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fairdraft.heads.samples import Sample
 from fairdraft.models import FlatBatch, ModelRunner
-from fairdraft.training.answers import Text
+from fairdraft.training.answers import AnsweredPrompt
 from fairdraft.training.storage import write_whole
 
 SHARD_TOKENS = 1 << 16
@@ -26,7 +26,7 @@ BLOCK = 16
 def hidden_states(
     runner: ModelRunner, texts: Sequence[Sequence[int]], layers: Collection[int]
 ) -> dict[int, Tensor]:
-    """Layer id → [all tokens, d], texts one after the other, in one run of the target."""
+    """Run the target over texts and return layer id → [all tokens, d], one text after the other."""
     cu_rows, first = [0], 0
     slots: list[int] = []
     tables: list[range] = []
@@ -53,9 +53,9 @@ def hidden_states(
 
 
 def write_states(
-    runner: ModelRunner, texts: Sequence[Text], layer_ids: Sequence[int], folder: Path
+    runner: ModelRunner, texts: Sequence[AnsweredPrompt], layer_ids: Sequence[int], folder: Path
 ) -> list[Path]:
-    """Shards of samples on disk; those of the same texts and layers are kept, others go.
+    """Write shards of samples; those of the same texts and layers are kept, others are deleted.
 
     Args:
         runner: the target.
@@ -66,7 +66,7 @@ def write_states(
     Raises:
         TrainingError: a shard cannot be written.
     """
-    shards: list[list[Text]] = [[]]
+    shards: list[list[AnsweredPrompt]] = [[]]
     count = 0
     for text in texts:
         if count + len(text.token_ids) > SHARD_TOKENS and shards[-1]:
@@ -87,18 +87,18 @@ def write_states(
     return paths
 
 
-def _digest(texts: Sequence[Text], layer_ids: Sequence[int]) -> str:
-    """What a shard holds, in 16 letters."""
+def _digest(texts: Sequence[AnsweredPrompt], layer_ids: Sequence[int]) -> str:
+    """Return 16 letters that stand for what a shard holds."""
     content = repr((tuple(layer_ids), [(text.prompt, text.answer) for text in texts]))
     return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
 def _shard(
-    runner: ModelRunner, texts: Sequence[Text], layer_ids: Sequence[int]
+    runner: ModelRunner, texts: Sequence[AnsweredPrompt], layer_ids: Sequence[int]
 ) -> dict[str, Tensor]:
     last = len(runner.layers)
     found: dict[int, list[Tensor]] = {layer: [] for layer in {*layer_ids, last}}
-    group: list[Text] = []
+    group: list[AnsweredPrompt] = []
     for i, text in enumerate(texts):
         group.append(text)
         rows = sum(len(t.token_ids) for t in group)
@@ -119,7 +119,7 @@ def _shard(
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
-    """The samples of a shard."""
+    """Read the samples of a shard."""
     tensors = load_file(path)
     start = 0
     lengths, prompts = tensors["lengths"].tolist(), tensors["prompt_lengths"].tolist()

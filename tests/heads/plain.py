@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -168,3 +169,74 @@ def eagle_logits(
         rows.append(output @ target.lm_head.weight.float().T)
         hidden = torch.cat([hidden, output[None]])
     return torch.stack(rows)
+
+
+@dataclass(frozen=True)
+class MTPNames:
+    """What a family of checkpoints calls the parts of an MTP layer beside the tiny Llama."""
+
+    family: str
+    prefix: str
+    token: str
+    hidden: str
+    projection: str
+    final: str
+
+    @property
+    def norms(self) -> tuple[str, str, str]:
+        return self.token, self.hidden, self.final
+
+
+MIMO = MTPNames(
+    "MiMo",
+    "model.mtp_layers.0.",
+    "token_layernorm",
+    "hidden_layernorm",
+    "input_proj",
+    "final_layernorm",
+)
+DEEPSEEK = MTPNames("DeepSeek", "model.layers.4.", "enorm", "hnorm", "eh_proj", "shared_head.norm")
+
+
+def mtp_logits(
+    tensors: dict[str, Tensor], names: MTPNames, target: Any, text: list[int], count: int
+) -> Tensor:
+    """[count, V]: behind a text, and behind its last `count` − 1 tokens as drafted."""
+    get = {n.removeprefix(names.prefix): t for n, t in tensors.items() if names.prefix in n}
+    shape = target.config.to_dict()
+    eps = shape["rms_norm_eps"]
+    embedding = target.get_input_embeddings().weight.float()
+    settled = len(text) - count + 1
+    ids = torch.tensor([text[: settled - 1]])
+    hidden = target(ids, output_hidden_states=True).hidden_states[-1][0].float()
+    rows = []
+    for drafted in range(count):
+        embeds = embedding[torch.tensor(text[1 : settled + drafted])]
+        embeds = torch.cat([torch.zeros(1, embeds.shape[1]), embeds[1:]])
+        parts = [
+            rms(embeds, get[f"{names.token}.weight"], eps),
+            rms(hidden, get[f"{names.hidden}.weight"], eps),
+        ]
+        x = torch.cat(parts[::-1] if names is MIMO else parts, -1)
+        x = x @ get[f"{names.projection}.weight"].T
+        output = decoder_layer(get, shape, x, rms(x, get["input_layernorm.weight"], eps))[-1]
+        normed = rms(output, get[f"{names.final}.weight"], eps)
+        rows.append(normed @ target.lm_head.weight.float().T)
+        hidden = torch.cat([hidden, (normed if names is MIMO else output)[None]])
+    return torch.stack(rows)
+
+
+def pruned_logits(
+    tensors: dict[str, Tensor], config: dict[str, Any], target: Any, text: list[int]
+) -> Tensor:
+    """[draft vocabulary]: what the layers of a pruned Llama say behind a text."""
+    eps = config["rms_norm_eps"]
+    hidden = target.get_input_embeddings().weight.float()[torch.tensor(text)]
+    for i in range(config["num_hidden_layers"]):
+        prefix = f"model.layers.{i}."
+        get = {n.removeprefix(prefix): t.float() for n, t in tensors.items() if prefix in n}
+        normed = rms(hidden, get["input_layernorm.weight"], eps)
+        hidden = decoder_layer(get, config, hidden, normed)
+    known = tensors["d2t"] + torch.arange(len(tensors["d2t"]))
+    last = rms(hidden[-1], tensors["model.norm.weight"].float(), eps)
+    return last @ target.lm_head.weight.float()[known].T

@@ -1,4 +1,4 @@
-"""Where weights begin: as the target's, whatever its parts are."""
+"""Initial weights are the target's, whatever its parts are."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ from transformers import AutoModelForCausalLM as Auto
 from transformers import LlamaConfig
 
 from fairdraft.errors import CheckpointError
-from fairdraft.heads import Eagle3Config, Eagle3Head, cut_mlps, layer_config
-from fairdraft.heads.initialise import begin_as_highest_state, begin_as_last_layer, final_gains
+from fairdraft.heads import layer_config
+from fairdraft.heads.eagle3 import Eagle3Config, Eagle3Head
+from fairdraft.heads.initialise import (
+    cut_mlps,
+    final_gains,
+    initialise_as_highest_state,
+    initialise_as_last_layer,
+)
 from fairdraft.models import final_norm
 
 Tiny = Callable[[str], Path]
@@ -34,8 +40,8 @@ def test_a_layer_begins_as_the_targets_last(tiny: Tiny) -> None:
     target = Auto.from_pretrained(tiny("llama"), dtype=torch.float32)
     shape = layer_config(LlamaConfig, target.config, intermediate_size=40)
     head = Eagle3Head(Eagle3Config(shape, (1, 2, 3), 320))
-    begin_as_highest_state(head.fc)
-    begin_as_last_layer(head.layers[0], target)
+    initialise_as_highest_state(head.fc)
+    initialise_as_last_layer(head.layers[0], target)
     last, first = target.model.layers[-1], head.layers[0]
     assert torch.equal(first.self_attn.q_proj.weight[:, 64:], last.self_attn.q_proj.weight)
     assert first.self_attn.q_proj.weight[:, :64].abs().max() < 0.1
@@ -57,7 +63,7 @@ def test_mlps_of_another_kind_are_left_as_they_are(tiny: Tiny) -> None:
     head = Eagle3Head(
         Eagle3Config(layer_config(LlamaConfig, target.config, intermediate_size=40), (1, 2, 3), 320)
     )
-    begin_as_last_layer(head.layers[0], target)
+    initialise_as_last_layer(head.layers[0], target)
     with pytest.raises(CheckpointError, match="leave out --intermediate-size"):
         cut_mlps(dict(target.state_dict()), 40)
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fairdraft.errors import TrainingError
-from fairdraft.heads.samples import Losses, Sample
+from fairdraft.heads import Losses, Sample
 from fairdraft.training import loop
 from fairdraft.training.loop import CHECKPOINT, LOG, Schedule, batches, train
 from fairdraft.training.storage import write_whole

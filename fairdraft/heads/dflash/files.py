@@ -13,23 +13,25 @@ from transformers import Qwen3Config
 
 from fairdraft.errors import CheckpointError
 from fairdraft.heads.dflash.network import DFlashConfig, DFlashHead
-from fairdraft.heads.files import (
-    HeadFile,
+from fairdraft.heads.files import HeadFile, MadeFor, write_head_file
+from fairdraft.heads.fitting import (
     borrow_vocabulary,
-    fill,
-    layer_document,
+    load_tensors,
     refuse_lossy,
     require_fit,
     require_layers,
     require_tokens,
-    speculators_document,
-    vocabulary_map,
-    write_head_file,
 )
+from fairdraft.heads.speculators import layer_document, speculators_document, vocabulary_map
+
+
+def is_dflash(file: HeadFile) -> bool:
+    """Tell whether a file is DFlash's."""
+    return "DFlash" in file.architectures or "dflash_config" in file.config
 
 
 def load_dflash(file: HeadFile, target: Any) -> DFlashHead:
-    """A DFlash drafter in the target's precision, on its device, without gradients.
+    """Load a DFlash drafter in the target's precision, on its device, without gradients.
 
     Args:
         file: of kind "dflash".
@@ -45,13 +47,13 @@ def load_dflash(file: HeadFile, target: Any) -> DFlashHead:
     tensors = {name.removeprefix("model."): tensor for name, tensor in file.tensors.items()}
     tensors.pop("t2d", None)  # follows from d2t
     borrow_vocabulary(tensors, config.draft_vocab_size, target)
-    fill(head, tensors, file.name, target)
+    load_tensors(head, tensors, file.name, target)
     require_tokens(file, "d2t", head.target_ids, target.config.get_text_config())
     return head
 
 
 def dflash_config(file: HeadFile, target: Any) -> DFlashConfig:
-    """The shape that a file's config.json describes, checked against the target's config."""
+    """Return the shape that a file's config.json describes, checked against the target's config."""
     config = file.config
     inner: Mapping[str, Any] = config.get("transformer_layer_config") or config
     own: Mapping[str, Any] = config.get("dflash_config") or config
@@ -102,25 +104,20 @@ def dflash_config(file: HeadFile, target: Any) -> DFlashConfig:
 
 
 def save_dflash(
-    head: DFlashHead,
-    folder: Path,
-    target: str,
-    architectures: list[str],
-    borrow_vocabulary: bool = False,
+    head: DFlashHead, folder: Path, made_for: MadeFor, borrow_vocabulary: bool = False
 ) -> None:
     """Write a drafter as "speculators" files.
 
     Args:
         head: trained; its embedding is the target's own and is not written.
         folder: made if it is not there.
-        target: name or path of the target, as `verifier` in config.json.
-        architectures: the target's.
+        made_for: the target, named as the verifier.
         borrow_vocabulary: leave `lm_head` out, because its rows are the target's own; vLLM wants
             it in.
     """
     config = head.config
     k = config.block_size - 1
-    document = speculators_document("dflash", k, target, architectures) | {
+    document = speculators_document("dflash", k, made_for) | {
         "draft_vocab_size": config.draft_vocab_size,
         "target_hidden_size": config.target_hidden_size,
         "aux_hidden_state_layer_ids": list(config.layer_ids),

@@ -1,22 +1,136 @@
-"""DFlash's loss: blocks at random places of a text, filled in one pass."""
+"""How DFlash is trained: blocks at random places of a text, filled in one pass."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import Qwen3Config
 
-from fairdraft.heads import DFlashHead
-from fairdraft.heads.samples import Batch, Losses, soft_cross_entropy
+from fairdraft.config import require
+from fairdraft.heads.base import layer_config
+from fairdraft.heads.dflash.files import save_dflash
+from fairdraft.heads.dflash.network import DFlashConfig, DFlashHead
+from fairdraft.heads.initialise import (
+    final_gains,
+    initialise_as_highest_state,
+    initialise_as_last_layer,
+)
+from fairdraft.heads.losses import Losses, soft_cross_entropy, target_laws
+from fairdraft.heads.samples import Batch
+from fairdraft.heads.training import HeadTraining
 
 ANCHORS = 48  # blocks a text
+
+
+def unused_token(tokenizer: Any) -> int:
+    """Return a special token that texts do not use: the last that is not for a text's parts.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    parts = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
+    unused = [i for i in tokenizer.all_special_ids if i not in parts]
+    require(
+        bool(unused),
+        "the target's tokenizer has no special token without use to stand for a mask: name one "
+        "with --mask-token-id",
+    )
+    return int(max(unused))
+
+
+class DFlashTraining(HeadTraining):
+    """A DFlash drafter in training.
+
+    Args:
+        target: the transformers model.
+        name: of the target, for the files.
+        mask_token_id: the token that stands for a mask.
+        block_size: rows of a block: the newest token, then masks.
+        num_layers: of the drafter.
+        num_states: hidden states of the target that it reads, spread evenly.
+        borrow_vocabulary: leave the vocabulary, which is the target's own, out of the files.
+        layer: shape of the drafter where it is not the target's, such as intermediate_size.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
+
+    kind = "dflash"
+    head: DFlashHead
+
+    def __init__(
+        self,
+        target: Any,
+        name: str,
+        mask_token_id: int,
+        block_size: int,
+        num_layers: int,
+        num_states: int,
+        borrow_vocabulary: bool = False,
+        **layer: Any,
+    ) -> None:
+        super().__init__(target, name)
+        depth = target.config.get_text_config().num_hidden_layers
+        require(block_size > 1, f"block_size is {block_size}, but must be at least 2: 8 is usual")
+        require(num_layers > 0, f"num_layers is {num_layers}, but must be at least 1")
+        require(
+            1 < num_states <= depth - 4,
+            f"num_states is {num_states}, but must be from 2 to {depth - 4}, for the target has "
+            f"{depth} layers",
+        )
+        size = target.config.get_text_config().vocab_size
+        require(
+            0 <= mask_token_id < size,
+            f"mask_token_id is {mask_token_id}, but the target has {size} tokens",
+        )
+        step = (depth - 5) / (num_states - 1)
+        self.layer_ids = tuple(2 + int(i * step + 0.5) for i in range(num_states))
+        self.mask_token_id, self.block_size, self.layer = mask_token_id, block_size, layer
+        self.num_layers, self.borrow_vocabulary = num_layers, borrow_vocabulary
+        self.longest_draft = block_size - 1
+        self.description = (
+            f"dflash for {name}, {num_layers} layers on {self.layer_ids}, blocks of {block_size} "
+            f"with mask {mask_token_id}, {layer or 'shape of the target'}"
+        )
+
+    def initialise(self, known: Tensor) -> None:
+        """Make the drafter; its vocabulary is the target's own rows, and stays that."""
+        config = self.target.config.get_text_config()
+        shape = DFlashConfig(
+            layer_config(Qwen3Config, config, self.num_layers, **self.layer),
+            self.layer_ids,
+            len(known),
+            config.hidden_size,
+            block_size=self.block_size,
+            mask_token_id=self.mask_token_id,
+        )
+        self.head = DFlashHead(shape).to(self.target.device)
+        self.head.norm.weight.data.copy_(final_gains(self.target))
+        initialise_as_highest_state(self.head.fc)
+        for layer in self.head.layers:
+            initialise_as_last_layer(layer, self.target)
+        self.head.d2t.copy_(known - torch.arange(len(known)))
+        self.borrow(known)
+        self.head.lm_head.weight.data.copy_(self.lm_head)
+        self.head.lm_head.requires_grad_(False)
+
+    def loss(self, batch: Batch, step: int) -> Losses:
+        """Return the losses of blocks at places that are drawn anew each step."""
+        return block_loss(self.head, self.embedding, self.lm_head, batch, step)
+
+    def save(self, folder: Path) -> None:
+        """Write "speculators" files."""
+        save_dflash(self.head, folder, self.made_for, self.borrow_vocabulary)
 
 
 def block_loss(
     head: DFlashHead, embedding: Tensor, lm_head: Tensor, batch: Batch, seed: int
 ) -> Losses:
-    """Soft cross-entropy of each mask against the target's law of its place.
+    """Return the soft cross-entropy of each mask against the target's law of its place.
 
     Mask j of a block weighs e^{−(j − 1)/γ}, γ half the block: a token counts only if those before
     it stand.
@@ -43,8 +157,7 @@ def block_loss(
         return _read(queries, keys, values, *context[layer], anchors)
 
     normed = head(embeds, places, attend)
-    with torch.no_grad():
-        law = (batch.final.to(lm_head.dtype) @ lm_head.T).float().softmax(-1)
+    law = target_laws(batch.final, lm_head)
     index = torch.arange(len(law), device=device)[:, None]
     total = embeds.new_zeros((), dtype=torch.float32)
     agreement = []
@@ -59,7 +172,7 @@ def block_loss(
 
 
 def _anchors(batch: Batch, size: int, seed: int) -> tuple[Tensor, Tensor]:
-    """[B, A] places of newest tokens, and [B, A, block] bool: whose token is the answer's."""
+    """Draw places [B, A] of newest tokens; and [B, A, block] bool, whose token is the answer's."""
     # Row t of `learnt` says that token t + 2 is the answer's.
     answers = torch.nn.functional.pad(batch.learnt, (2, size))  # by place, and room for blocks
     able = answers[:, 1 : batch.token_ids.shape[1]]  # a block at place a is of use if a + 1 is
@@ -78,7 +191,7 @@ def _read(
     context_values: Tensor,
     anchors: Tensor,
 ) -> Tensor:
-    """Rows of a block read the text before it, and all of the block.
+    """Return what rows of blocks read: the text before their block, and all of it.
 
     Args:
         queries: [B, A, block, heads, dim].

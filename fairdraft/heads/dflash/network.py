@@ -1,4 +1,4 @@
-"""DFlash: a few layers fill in a whole block of masked tokens in one pass.
+"""DFlash: layers that fill in a whole block of masked tokens in one pass.
 
 Keys and values of the text are made from what several of the target's layers know, the block's own
 from the tokens themselves: the newest one, then masks. Every row of the block sees the text before
@@ -35,7 +35,7 @@ class DFlashConfig(HeadConfig):
 
 
 class DFlashAttention(nn.Module):
-    """Projections, norms and rotation; what sees what is the caller's `attend`."""
+    """Attention of a Qwen3 layer: projections, norms, rotation; `attend` decides what rows see."""
 
     def __init__(self, config: DFlashConfig, index: int) -> None:
         super().__init__()
@@ -53,14 +53,14 @@ class DFlashAttention(nn.Module):
         self.k_norm = Qwen3RMSNorm(self.head_dim, layer.rms_norm_eps)
 
     def keys_values(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """[…, d] → keys and values […, kv_heads, dim]."""
+        """Return keys and values […, kv_heads, dim] of rows […, d]."""
         heads = (*x.shape[:-1], -1, self.head_dim)
         keys = self.k_norm(self.k_proj(x).view(heads))
         _, keys = apply_rotary_pos_emb(keys, keys, cos, sin, unsqueeze_dim=-2)
         return keys, self.v_proj(x).view(heads)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
-        """[…, d] → […, d]."""
+        """Return what rows […, d] read, as […, d]."""
         queries = self.q_norm(self.q_proj(x).view(*x.shape[:-1], -1, self.head_dim))
         queries, _ = apply_rotary_pos_emb(queries, queries, cos, sin, unsqueeze_dim=-2)
         read = attend(self.index, queries, *self.keys_values(x, cos, sin))
@@ -69,7 +69,7 @@ class DFlashAttention(nn.Module):
 
 
 class DFlashLayer(nn.Module):
-    """A Qwen3 layer."""
+    """A Qwen3 layer whose attention reads the text and its own block."""
 
     def __init__(self, config: DFlashConfig, index: int) -> None:
         super().__init__()
@@ -80,14 +80,14 @@ class DFlashLayer(nn.Module):
         self.mlp = Qwen3MLP(config.layer)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
-        """[…, d] → […, d]."""
+        """Run the layer over rows […, d]."""
         x = x + self.self_attn(self.input_layernorm(x), cos, sin, attend)
         output: Tensor = x + self.mlp(self.post_attention_layernorm(x))
         return output
 
 
 class DFlashHead(Head):
-    """The network. Names of parameters are those of "speculators" and z-lab files."""
+    """The network of DFlash. Names of parameters are those of "speculators" and z-lab files."""
 
     config: DFlashConfig
 
@@ -102,7 +102,7 @@ class DFlashHead(Head):
         self.rotary = Qwen3RotaryEmbedding(config.layer)
 
     def context(self, states: Tensor, positions: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of the text, per layer […, kv_heads, dim].
+        """Return keys and values of the text, per layer […, kv_heads, dim].
 
         Args:
             states: […, n · d_target], hidden states side by side.
@@ -113,7 +113,7 @@ class DFlashHead(Head):
         return [layer.self_attn.keys_values(hidden, cos, sin) for layer in self.layers]
 
     def forward(self, embeds: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """Blocks through the layers.
+        """Run blocks through the layers.
 
         Args:
             embeds: […, d], of the newest token and of masks.

@@ -13,23 +13,26 @@ from transformers import LlamaConfig
 
 from fairdraft.errors import CheckpointError
 from fairdraft.heads.eagle3.network import Eagle3Config, Eagle3Head, default_layer_ids
-from fairdraft.heads.files import (
-    HeadFile,
+from fairdraft.heads.files import HeadFile, MadeFor, write_head_file
+from fairdraft.heads.fitting import (
     borrow_vocabulary,
-    fill,
-    layer_document,
+    load_tensors,
     refuse_lossy,
     require_fit,
     require_layers,
     require_tokens,
-    speculators_document,
-    vocabulary_map,
-    write_head_file,
 )
+from fairdraft.heads.speculators import layer_document, speculators_document, vocabulary_map
+
+
+def is_eagle3(file: HeadFile) -> bool:
+    """Tell whether a file is EAGLE-3's."""
+    midlayer = any(name.startswith("midlayer.") for name in file.tensors)
+    return "Eagle3" in file.architectures or midlayer
 
 
 def load_eagle3(file: HeadFile, target: Any) -> Eagle3Head:
-    """An EAGLE-3 head in the target's precision, on its device, without gradients.
+    """Load an EAGLE-3 head in the target's precision, on its device, without gradients.
 
     Args:
         file: of kind "eagle3".
@@ -42,16 +45,16 @@ def load_eagle3(file: HeadFile, target: Any) -> Eagle3Head:
     refuse_lossy(file)
     config = eagle3_config(file, target.config.get_text_config())
     head = Eagle3Head(config)
-    tensors = {_eagle3_name(name): tensor for name, tensor in file.tensors.items()}
+    tensors = {_our_name(name): tensor for name, tensor in file.tensors.items()}
     tensors.pop("t2d", None)  # follows from d2t
     borrow_vocabulary(tensors, config.draft_vocab_size, target)
-    fill(head, tensors, file.name, target)
+    load_tensors(head, tensors, file.name, target)
     require_tokens(file, "d2t", head.target_ids, target.config.get_text_config())
     return head
 
 
 def eagle3_config(file: HeadFile, target: Any) -> Eagle3Config:
-    """The shape that a file's config.json describes, checked against the target's config."""
+    """Return the shape that a file's config.json describes, checked against the target's config."""
     config = file.config
     inner: Mapping[str, Any] = config.get("transformer_layer_config") or config
     eagle: Mapping[str, Any] = config.get("eagle_config") or {}
@@ -65,7 +68,7 @@ def eagle3_config(file: HeadFile, target: Any) -> Eagle3Config:
         "eagle_aux_hidden_state_layer_ids"
     )
     size = config.get("target_hidden_size") or layer.hidden_size
-    own_embedding = "embed_tokens.weight" in map(_eagle3_name, file.tensors)
+    own_embedding = "embed_tokens.weight" in map(_our_name, file.tensors)
     require_fit(file, "hidden size of the target", size, target.hidden_size)
     if not own_embedding:
         require_fit(file, "hidden_size", layer.hidden_size, target.hidden_size)
@@ -85,21 +88,21 @@ def eagle3_config(file: HeadFile, target: Any) -> Eagle3Config:
     )
 
 
-def _eagle3_name(name: str) -> str:
+def _our_name(name: str) -> str:
+    """Return the network's name of a tensor of either kind of file."""
     return name.removeprefix("model.").replace("midlayer.", "layers.0.")
 
 
-def save_eagle3(head: Eagle3Head, folder: Path, target: str, architectures: list[str]) -> None:
+def save_eagle3(head: Eagle3Head, folder: Path, made_for: MadeFor) -> None:
     """Write a head as "speculators" files.
 
     Args:
         head: trained; its embedding is the target's own and is not written.
         folder: made if it is not there.
-        target: name or path of the target, as `verifier` in config.json.
-        architectures: the target's.
+        made_for: the target, named as the verifier.
     """
     config = head.config
-    document = speculators_document("eagle3", 3, target, architectures) | {
+    document = speculators_document("eagle3", 3, made_for) | {
         "draft_vocab_size": config.draft_vocab_size,
         "target_hidden_size": config.target_hidden_size,
         "eagle_aux_hidden_state_layer_ids": list(config.layer_ids),

@@ -12,14 +12,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers.models.llama.modeling_llama import (
-    LlamaMLP,
-    LlamaRMSNorm,
-    LlamaRotaryEmbedding,
-    apply_rotary_pos_emb,
-)
+from transformers.models.llama.modeling_llama import LlamaRMSNorm, LlamaRotaryEmbedding
 
 from fairdraft.heads.base import Attend, Head, HeadConfig, rotation
+from fairdraft.heads.llama import LlamaLayer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,58 +35,8 @@ class Eagle3Config(HeadConfig):
     norm_output: bool = False
 
 
-class LlamaAttention(nn.Module):
-    """Projections and rotation; what sees what is the caller's `attend`."""
-
-    def __init__(self, config: HeadConfig, index: int, input_size: int) -> None:
-        super().__init__()
-        self.index = index
-        self.head_dim = config.head_dim
-        layer = config.layer
-        bias = bool(getattr(layer, "attention_bias", False))
-        queries = layer.num_attention_heads * self.head_dim
-        keys = layer.num_key_value_heads * self.head_dim
-        self.q_proj = nn.Linear(input_size, queries, bias=bias)
-        self.k_proj = nn.Linear(input_size, keys, bias=bias)
-        self.v_proj = nn.Linear(input_size, keys, bias=bias)
-        self.o_proj = nn.Linear(queries, layer.hidden_size, bias=False)
-
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
-        """[…, input_size] → […, hidden_size]."""
-        heads = (*x.shape[:-1], -1, self.head_dim)
-        q, k, v = (p(x).view(heads) for p in (self.q_proj, self.k_proj, self.v_proj))
-        q, k = apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=-2)
-        read = attend(self.index, q, k, v)
-        output: Tensor = self.o_proj(read.reshape(*x.shape[:-1], -1))
-        return output
-
-
-class LlamaLayer(nn.Module):
-    """A Llama layer whose attention may read more than the residual carries."""
-
-    def __init__(self, config: HeadConfig, index: int, input_size: int) -> None:
-        super().__init__()
-        size, eps = config.layer.hidden_size, config.layer.rms_norm_eps
-        self.input_layernorm: nn.Module = LlamaRMSNorm(size, eps)
-        self.self_attn = LlamaAttention(config, index, input_size)
-        self.post_attention_layernorm = LlamaRMSNorm(size, eps)
-        self.mlp = LlamaMLP(config.layer)
-
-    def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
-        """[…, d] hidden states, those before the norm."""
-        return self.write(hidden, self.input_layernorm(hidden), cos, sin, attend)
-
-    def write(
-        self, residual: Tensor, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend
-    ) -> Tensor:
-        """Attention to x […, input_size], then the MLP, each added to the residual […, d]."""
-        hidden = residual + self.self_attn(x, cos, sin, attend)
-        output: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden))
-        return output
-
-
 class Eagle3FirstLayer(LlamaLayer):
-    """The first layer reads embedding and hidden state side by side."""
+    """The first layer, which reads embedding and hidden state side by side."""
 
     def __init__(self, config: Eagle3Config) -> None:
         size = config.layer.hidden_size
@@ -101,14 +47,14 @@ class Eagle3FirstLayer(LlamaLayer):
     def read(
         self, embeds: Tensor, hidden: Tensor, cos: Tensor, sin: Tensor, attend: Attend
     ) -> Tensor:
-        """[…, d] hidden states, those before the norm."""
+        """Return hidden states […, d], before the last norm."""
         normed = self.hidden_norm(hidden)
         x = torch.cat([self.input_layernorm(embeds), normed], dim=-1)
         return self.write(normed if self.norm_before_residual else hidden, x, cos, sin, attend)
 
 
 class Eagle3Head(Head):
-    """The network. Names of parameters are those of "speculators" files."""
+    """The network of EAGLE-3. Names of parameters are those of "speculators" files."""
 
     config: Eagle3Config
 
@@ -128,7 +74,7 @@ class Eagle3Head(Head):
         self.rotary = LlamaRotaryEmbedding(config.layer)
 
     def fuse(self, states: Tensor) -> Tensor:
-        """[…, n · d_target] hidden states side by side → […, d]."""
+        """Fuse hidden states side by side […, n · d_target] into one […, d]."""
         if self.config.norm_before_fc:
             states = self.input_norm(states)
         if self.config.fc_norm:
@@ -141,7 +87,7 @@ class Eagle3Head(Head):
     def forward(
         self, embeds: Tensor, hidden: Tensor, positions: Tensor, attend: Attend
     ) -> tuple[Tensor, Tensor]:
-        """One pass of the layers.
+        """Run the layers once.
 
         Args:
             embeds: […, d] of each row's next token.
@@ -163,5 +109,5 @@ class Eagle3Head(Head):
 
 
 def default_layer_ids(num_layers: int) -> tuple[int, int, int]:
-    """A low, a middle and a high hidden state of a target, as EAGLE-3 and vLLM take them."""
+    """Return the ids of a low, a middle and a high hidden state, as EAGLE-3 and vLLM take them."""
     return 2, num_layers // 2, num_layers - 3

@@ -1,4 +1,4 @@
-"""Heads that go on from the target's hidden states, and then from their own outputs."""
+"""Heads that read the target's hidden states, and then their own outputs: EAGLE, EAGLE-3, MTP."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairdraft.draft import Draft
 from fairdraft.economics.prices import UNREAD_ROWS
-from fairdraft.models import FlatBatch
+from fairdraft.kv import LayerShape
+from fairdraft.models import FlatBatch, ModelRunner
 from fairdraft.proposers.base import Needs, Rows
-from fairdraft.proposers.draft_model.drafters import Span, flat_batch
-from fairdraft.proposers.drafting.loop import Underway
-from fairdraft.proposers.heads.runtime import HeadProposer, logits_of
+from fairdraft.proposers.drafting.drafter import Drafter, Underway
+from fairdraft.proposers.drafting.spans import Span, flat_batch
+from fairdraft.proposers.heads.runtime import HeadRuntime, logits_of
+from fairdraft.proposers.options import DraftShape
 from fairdraft.request import Request
-from fairdraft.sampling.sampler import DraftNoise
 
 
 @dataclass
 class _State:
-    """Where a request's next draft begins.
+    """What a head knows of a request, and where its next draft begins.
 
     Args:
-        request: whose it is.
+        request: the request.
         outputs: what the head says behind the text's end, then behind each node that ran: per
             row [d] for its vocabulary, and [d] for the rows that follow it.
         begun: whether rows of it were seen since it started.
@@ -47,12 +47,13 @@ class _State:
 
 
 def _length(unread: tuple[Rows, int, int]) -> int:
+    """Count the rows of one step that wait."""
     _, first, last = unread
     return last - first
 
 
 def _copied(rows: Rows, first: int, last: int) -> tuple[Rows, int, int]:
-    """These rows alone: a view would keep the whole step's hidden states alive."""
+    """Return these rows alone: a view would keep the whole step's hidden states alive."""
     some = slice(first, last)
     hidden = {layer: state[some].clone() for layer, state in rows.hidden.items()}
     own = replace(
@@ -67,32 +68,44 @@ def _copied(rows: Rows, first: int, last: int) -> tuple[Rows, int, int]:
     return own, 0, last - first
 
 
-class RecurrentProposer(HeadProposer):
-    """Drafts token by token, or level by level, with a head that reads its own outputs.
+class RecurrentDrafter(Drafter):
+    """A head that drafts token by token, or level by level, and reads its own outputs.
 
     A row of the head stands for a position t: it reads the target's hidden states there, which come
     from the verification run, and the token at t + 1. Its KV lies in the slot of t, in blocks of
-    the target's numbers. Arguments as in `HeadProposer`.
+    the target's numbers.
+
+    Args:
+        head: the network.
+        target: whose slots it shares.
+        shape: of the drafts.
+        kv_layers: shape of what each of its layers keeps of a token.
     """
 
-    def bind(self, target: Any) -> None:
-        """Load the head."""
-        super().bind(target)
+    def __init__(
+        self, head: Any, target: ModelRunner, shape: DraftShape, kv_layers: Sequence[LayerShape]
+    ) -> None:
+        self.head = self.network = head
+        self.target = target
+        self.shape = shape
+        self.kv_layers = kv_layers
+        self.target_ids = head.target_ids
+        self.runtime = HeadRuntime(head, target, kv_layers)
+        self.needs = Needs(head.config.layer_ids, shape.most_run, next_token=True)
         self._states: dict[str, _State] = {}
         self._unwritten: set[int] = set()  # blocks whose rows were deferred, not run
-        self.needs = Needs(self.head.config.layer_ids, self.most_run, next_token=True)
 
     @property
     def _most_unread(self) -> int:
-        """Rows that are kept of a request while nobody asks for its drafts, two blocks at least."""
+        """How many rows of a request are kept while nobody asks for its drafts."""
         return max(UNREAD_ROWS, 2 * self.target.block_size)
 
     def start(self, request: Request) -> None:
-        """A request begins, or begins again with its KV gone."""
+        """Begin a request, or begin it again with its KV gone."""
         self._states[request.request_id] = _State(request)
 
     def finish(self, request_id: str) -> None:
-        """Forget the request."""
+        """Forget a request."""
         self._states.pop(request_id, None)
 
     @torch.inference_mode()
@@ -141,27 +154,16 @@ class RecurrentProposer(HeadProposer):
             state.num_unread = count
 
     def num_deferred(self, request_ids: Sequence[str]) -> int:
-        """Rows that wait."""
+        """Count the rows that wait to be read."""
         most = self._most_unread
         return sum(min(self._states[name].num_unread, most) for name in request_ids)
 
     def catch_up(self, request_ids: Sequence[str]) -> None:
-        """Read what waits."""
+        """Run the head over the rows of these requests that wait."""
         self._catch_up([self._states[name] for name in request_ids])
 
-    def propose(
-        self,
-        requests: Sequence[Request],
-        budgets: Sequence[int],
-        slots: Sequence[Sequence[int]],
-        noise: DraftNoise,
-    ) -> list[Draft]:
-        """All requests side by side, after reading what waits."""
-        self.catch_up([request.request_id for request in requests])
-        return super().propose(requests, budgets, slots, noise)
-
     def _begin(self, rows: Rows, states: Sequence[_State]) -> None:
-        """Where a request started on cached blocks, learn which of them the head has run."""
+        """Learn, where a request started on cached blocks, which of them the head has run."""
         if all(state.begun for state in states):
             return
         for state, (first, last) in zip(states, itertools.pairwise(rows.cu_rows), strict=True):
@@ -225,7 +227,7 @@ class RecurrentProposer(HeadProposer):
                 state.num_read = ends[last - 1]
 
     def _shifted(self, batch: FlatBatch, states: Sequence[_State]) -> FlatBatch:
-        """The batch as attention sees it: each text begins where the head began to run it."""
+        """Return the batch as attention sees it: texts begin where the head began to run them."""
         if not any(state.first_block for state in states):
             return batch
         dropped = [state.first_block * batch.block_size for state in states]
@@ -241,13 +243,15 @@ class RecurrentProposer(HeadProposer):
         )
 
     def room(self, slots: Sequence[int]) -> int:
-        """A node takes the slot before its own."""
+        """Return a node per slot: each takes the slot before its own."""
         return len(slots)
 
     @torch.inference_mode()
     def run(self, underway: Sequence[Underway]) -> Tensor:
-        """Nothing at first, for `observe` has run the text's end; then a chain's last token, or a
-        tree again from its root."""
+        """Run a chain's last token, or a tree again from its root.
+
+        Nothing runs at first, for `observe` has run the text's end.
+        """
         states = [self._states[draft.request.request_id] for draft in underway]
         if not len(underway[0].nodes):
             for state in states:
@@ -258,7 +262,7 @@ class RecurrentProposer(HeadProposer):
         spans, inputs = [], []
         for draft, state in zip(underway, states, strict=True):
             nodes, known = draft.nodes, draft.request.num_tokens
-            first = 0 if self.drafts_trees else len(nodes) - 1
+            first = 0 if self.shape.is_tree else len(nodes) - 1
             spans.append(
                 Span(draft.request, known + first, known + len(nodes), nodes, draft.num_newest)
             )
@@ -273,9 +277,13 @@ class RecurrentProposer(HeadProposer):
     def _run(
         self, batch: FlatBatch, hidden: Tensor, states: Sequence[_State]
     ) -> tuple[Tensor, Tensor]:
-        """[T, d] for the vocabulary and [T, d] for what follows; KV goes to the batch's slots."""
-        embeds = self.embed(batch.token_ids)
+        """Run the head over a batch, with KV in its slots.
+
+        Returns:
+            [T, d] for the vocabulary, and [T, d] for the rows that follow.
+        """
+        embeds = self.runtime.embed(batch.token_ids)
         found: tuple[Tensor, Tensor] = self.head(
-            embeds, hidden, batch.positions, self.attend(self._shifted(batch, states))
+            embeds, hidden, batch.positions, self.runtime.attend(self._shifted(batch, states))
         )
         return found

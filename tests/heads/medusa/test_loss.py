@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from fairdraft.heads import MedusaConfig, MedusaHead
+from fairdraft.heads import Batch, Sample
+from fairdraft.heads.losses import DECAY
+from fairdraft.heads.medusa import MedusaConfig, MedusaHead
 from fairdraft.heads.medusa.loss import medusa_loss
-from fairdraft.heads.samples import DECAY, Batch, Sample
 
 
 def test_head_i_learns_the_token_i_plus_two_ahead() -> None:

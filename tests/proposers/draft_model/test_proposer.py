@@ -16,8 +16,8 @@ from fairdraft.draft import Draft
 from fairdraft.engine.engine import Engine
 from fairdraft.errors import CheckpointError, ConfigError
 from fairdraft.models import FlatBatch, ModelRunner
+from fairdraft.proposers.draft_model import DraftModelProposer
 from fairdraft.proposers.draft_model.drafters import ModelDrafter
-from fairdraft.proposers.draft_model.proposer import DraftModelProposer
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
 from fairdraft.testing import check_proposer
@@ -62,7 +62,7 @@ class FromScratch(DraftModelProposer):
             for row, siblings in enumerate(draft.children):
                 text = [*request.token_ids, *draft.tokens_before(row)]
                 self.fresh.allocate(len(text), 1)
-                best = last_logits(self.fresh, text)[0].topk(self.width).indices.tolist()
+                best = last_logits(self.fresh, text)[0].topk(self.shape.width).indices.tolist()
                 tokens = [draft.token_ids[node] for node in siblings]
                 assert tokens == best[: len(tokens)], "not its own draft"
         return drafts
@@ -206,7 +206,7 @@ def test_reused_blocks_hold_the_drafters_kv_too(tiny: Tiny) -> None:
 
 def kv_not_rolled_back(patch: pytest.MonkeyPatch) -> None:
     """A rejected draft's KV stays where the token that took its place belongs."""
-    run = ModelDrafter.run
+    run = ModelDrafter.logits
 
     def faulty(self: ModelDrafter, batch: FlatBatch) -> torch.Tensor:
         written = self.__dict__.setdefault("written", {})
@@ -221,12 +221,12 @@ def kv_not_rolled_back(patch: pytest.MonkeyPatch) -> None:
                 written[slot, place] = storage.keys[0][slot].clone()
         return logits
 
-    patch.setattr(ModelDrafter, "run", faulty)
+    patch.setattr(ModelDrafter, "logits", faulty)
 
 
 def bonus_token_not_caught_up_on(patch: pytest.MonkeyPatch) -> None:
     """After a draft that stands whole its last token is taken as read."""
-    unread = ModelDrafter.unread
+    unread = ModelDrafter.num_read
 
     def faulty(self: ModelDrafter, request: Request) -> int:
         had = self._drafted.get(request.request_id, 0) > 0
@@ -235,7 +235,7 @@ def bonus_token_not_caught_up_on(patch: pytest.MonkeyPatch) -> None:
             self._read[request.request_id] = count = request.num_tokens - 1
         return count
 
-    patch.setattr(ModelDrafter, "unread", faulty)
+    patch.setattr(ModelDrafter, "num_read", faulty)
 
 
 @pytest.mark.parametrize("plant", [kv_not_rolled_back, bonus_token_not_caught_up_on])
@@ -259,13 +259,8 @@ def test_another_tokenizer_is_refused_with_the_reason(tiny: Tiny) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"draft_sample_method": "soft"}, "greedy, probabilistic"),
         ({"num_draft_layers": 0}, "num_draft_layers is 0"),
-        ({"draft_confidence_threshold": 2}, "draft_confidence_threshold is 2"),
         ({"num_draft_layers": 2, "model": "x"}, "leave it or model out"),
-        ({"draft_tree_top_k": 0}, "draft_tree_top_k is 0"),
-        ({"draft_tree_depth": 0}, "draft_tree_depth is 0"),
-        ({"draft_tree_top_k": 2, "draft_sample_method": "probabilistic"}, "chosen, not drawn"),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:

@@ -20,9 +20,9 @@ from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.engine.engine import Engine
 from fairdraft.models import ModelRunner
 from fairdraft.proposers import Rows
-from fairdraft.proposers.drafting.loop import Underway
-from fairdraft.proposers.eagle3 import Eagle3Proposer
-from fairdraft.proposers.heads import recurrent
+from fairdraft.proposers.drafting import Underway
+from fairdraft.proposers.heads import Eagle3Proposer, recurrent
+from fairdraft.proposers.heads.recurrent import RecurrentDrafter
 from fairdraft.request import Request
 from tests.conftest import tiny_tokenizer
 from tests.heads.conftest import write_head
@@ -57,21 +57,22 @@ class Behind:
         return SimpleNamespace(hidden_states=[state[:, len(self.before) :] for state in found])
 
 
-class Sleepy(Eagle3Proposer):
+class Sleepy(RecurrentDrafter):
     """Looks away for most steps; awake it is held against a plain computation.
 
     The plain one reads the text from the block on from which the head reads it.
     """
 
-    def __init__(self, k: int, model: str, reference: Any, **options: Any) -> None:
-        super().__init__(k, model, **options)
-        self.tensors = load_file(Path(model) / "model.safetensors")
-        self.document = json.loads((Path(model) / "config.json").read_text())
-        self.reference = reference
-        self.step = self.compared = self.most_kept = 0
+    tensors: dict[str, Tensor]
+    document: dict[str, Any]
+    reference: Any
+    naps: int  # steps in a row
+    step = compared = most_kept = 0
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self.left_out: list[int] = []  # tokens that the head had not read, of each draft
         self.read: list[int] = []  # and those that it had
-        self.naps = 6  # steps in a row
 
     @property
     def asleep(self) -> bool:
@@ -87,12 +88,8 @@ class Sleepy(Eagle3Proposer):
             assert state.num_unread == sum(last - first for _, first, last in state.unread)
             self.most_kept = max(self.most_kept, self.num_deferred([name]))
 
-    def propose(self, requests: Sequence[Request], *others: Any) -> list[Draft]:
-        if self.asleep:
-            return [EMPTY_DRAFT] * len(requests)
-        drafts = super().propose(requests, *others)
-        assert not self.num_deferred([request.request_id for request in requests])
-        return drafts
+    def drafted(self, underway: Sequence[Underway]) -> None:
+        assert not self.num_deferred([draft.request.request_id for draft in underway])
 
     @torch.inference_mode()
     def run(self, underway: Sequence[Underway]) -> Tensor:
@@ -117,6 +114,31 @@ class Sleepy(Eagle3Proposer):
         return logits
 
 
+class SleepyProposer(Eagle3Proposer):
+    """EAGLE-3 with a drafter of the test's own."""
+
+    drafter: Sleepy
+
+    def __init__(
+        self, kind: type[Sleepy], model: Path, reference: Any, naps: int, **options: Any
+    ) -> None:
+        super().__init__(2, str(model), **options)
+        self.kind, self.folder, self.reference, self.naps = kind, model, reference, naps
+
+    def bind(self, target: Any) -> None:
+        super().bind(target)
+        made: Any = self.drafter
+        self.drafter = self.kind(made.head, target, self.shape, made.kv_layers)
+        self.drafter.tensors = load_file(self.folder / "model.safetensors")
+        self.drafter.document = json.loads((self.folder / "config.json").read_text())
+        self.drafter.reference, self.drafter.naps = self.reference, self.naps
+
+    def propose(self, requests: Sequence[Request], *others: Any) -> list[Draft]:
+        if self.drafter.asleep:
+            return [EMPTY_DRAFT] * len(requests)
+        return super().propose(requests, *others)
+
+
 def target(tiny: Tiny) -> ModelRunner:
     model = Auto.from_pretrained(tiny("llama"), dtype=torch.float32)
     return ModelRunner(model, tokenizer=tiny_tokenizer())
@@ -137,12 +159,12 @@ def texts(tiny: Tiny, proposer: Eagle3Proposer | None, **options: Any) -> list[l
 
 
 @pytest.fixture
-def sleepy(tiny: Tiny, write_head: Write) -> Callable[..., Sleepy]:
-    def make(kind: type[Sleepy] = Sleepy, **options: Any) -> Sleepy:
+def sleepy(tiny: Tiny, write_head: Write) -> Callable[..., SleepyProposer]:
+    def make(kind: type[Sleepy] = Sleepy, naps: int = 6, **options: Any) -> SleepyProposer:
         reference = Auto.from_pretrained(
             tiny("llama"), dtype=torch.float32, attn_implementation="eager"
         )
-        return kind(2, str(write_head()), reference, **options)
+        return SleepyProposer(kind, write_head(), reference, naps, **options)
 
     return make
 
@@ -156,37 +178,38 @@ def sleepy(tiny: Tiny, write_head: Write) -> Callable[..., Sleepy]:
     ],
 )
 def test_what_it_did_not_see_at_once_it_reads_when_asked(
-    options: dict[str, Any], tiny: Tiny, sleepy: Callable[..., Sleepy]
+    options: dict[str, Any], tiny: Tiny, sleepy: Callable[..., SleepyProposer]
 ) -> None:
     """While the rows that wait are kept, nothing is lost."""
     schedule = {name: value for name, value in options.items() if "draft" not in name}
     proposer = sleepy(**{name: options[name] for name in options.keys() - schedule.keys()})
     texts(tiny, proposer, enable_prefix_caching=False, **schedule)
-    assert proposer.compared > 30
-    assert proposer.most_kept > 10
-    assert not any(proposer.left_out)
+    assert proposer.drafter.compared > 30
+    assert proposer.drafter.most_kept > 10
+    assert not any(proposer.drafter.left_out)
 
 
-def test_prefix_hits_on_blocks_that_it_never_ran(tiny: Tiny, sleepy: Callable[..., Sleepy]) -> None:
+def test_prefix_hits_on_blocks_that_it_never_ran(
+    tiny: Tiny, sleepy: Callable[..., SleepyProposer]
+) -> None:
     proposer = sleepy()
     assert texts(tiny, proposer) == texts(tiny, None)
-    assert proposer.compared > 30
-    assert any(proposer.left_out)
-    assert 0 in proposer.left_out
+    assert proposer.drafter.compared > 30
+    assert any(proposer.drafter.left_out)
+    assert 0 in proposer.drafter.left_out
 
 
 def test_what_it_keeps_is_bounded(
-    tiny: Tiny, sleepy: Callable[..., Sleepy], monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, sleepy: Callable[..., SleepyProposer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two blocks here; it then reads the text from a later block on, and still drafts."""
     monkeypatch.setattr(recurrent, "UNREAD_ROWS", 2)
-    proposer = sleepy()
-    proposer.naps = 14
+    proposer = sleepy(naps=14)
     assert texts(tiny, proposer, enable_prefix_caching=False) == texts(tiny, None)
-    assert proposer.most_kept == 2 * SIZE
-    assert proposer.compared > 10
-    assert any(proposer.left_out)
-    assert min(proposer.read) > SIZE  # all but a part of the first block kept
+    assert proposer.drafter.most_kept == 2 * SIZE
+    assert proposer.drafter.compared > 10
+    assert any(proposer.drafter.left_out)
+    assert min(proposer.drafter.read) > SIZE  # all but a part of the first block kept
 
 
 def test_a_long_prompt_is_not_kept_whole(
@@ -200,7 +223,8 @@ def test_a_long_prompt_is_not_kept_whole(
 
         def observe(self, rows: Rows) -> None:
             self.defer(rows)
-            for state in self._states.values():
+            drafter: Any = self.drafter
+            for state in drafter._states.values():
                 states = [hidden for rows, _, _ in state.unread for hidden in rows.hidden.values()]
                 held = {each.untyped_storage().data_ptr(): each for each in states}
                 sizes = [each.untyped_storage().nbytes() for each in held.values()]
@@ -248,13 +272,15 @@ class Forgetful(Sleepy):
 
 
 @pytest.mark.parametrize("fault", [Trusting, Unshifted, Forgetful])
-def test_a_fault_is_caught(fault: type[Sleepy], tiny: Tiny, sleepy: Callable[..., Sleepy]) -> None:
+def test_a_fault_is_caught(
+    fault: type[Sleepy], tiny: Tiny, sleepy: Callable[..., SleepyProposer]
+) -> None:
     with pytest.raises(AssertionError, match="not what a plain computation says"):
         texts(tiny, sleepy(fault))
 
 
 def test_a_block_marked_written_too_early_is_caught(
-    tiny: Tiny, sleepy: Callable[..., Sleepy], monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, sleepy: Callable[..., SleepyProposer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where rows were dropped, the head must not read from the first row that is left, mid-block,
     as if the block were whole."""
@@ -269,7 +295,6 @@ def test_a_block_marked_written_too_early_is_caught(
                     state.num_read = max(state.num_read, begin)
             super()._catch_up(states)
 
-    proposer = sleepy(Late)
-    proposer.naps = 14
+    proposer = sleepy(Late, naps=14)
     with pytest.raises(AssertionError, match="not what a plain computation says"):
         texts(tiny, proposer, enable_prefix_caching=False)

@@ -12,7 +12,7 @@ import pytest
 from fairdraft import LLM, SamplingParams
 from fairdraft.cli.main import main
 from fairdraft.errors import ConfigError
-from fairdraft.heads import LOADERS, read_head_file, shipped_head
+from fairdraft.heads import KINDS, kind_of, read_head_file, shipped_head
 
 METHODS = ("eagle3", "medusa", "dflash", "draft_model")
 PROMPTS = ("def add(a, b):", "A farmer has 12 hens. Each lays 5 eggs a week. How many in a month?")
@@ -59,7 +59,7 @@ def test_they_are_small() -> None:
 def test_inspect_knows_them(method: str, capsys: pytest.CaptureFixture[str]) -> None:
     folder = shipped_head("demo", method)
     assert folder is not None
-    assert read_head_file(folder).kind == method in LOADERS
+    assert kind_of(read_head_file(folder)) == method in KINDS
     with pytest.raises(SystemExit) as caught:
         main(["inspect", folder])
     said = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Acceptance by real drafting: the head in the engine, on prompts it has not seen."""
+"""Acceptance by real drafting: a drafter in the engine, on prompts that it has not seen."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fairdraft.telemetry import SpecCounters, StepTimes
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a drafter came to.
+class MeasuredAcceptance:
+    """Acceptance of a drafter on some prompts, and where the time went.
 
     Args:
-        counters: drafted and accepted.
-        times: where the time went.
+        counters: tokens drafted and accepted.
+        times: seconds by part of a step.
     """
 
     counters: SpecCounters
@@ -27,7 +27,7 @@ class Measured:
 
     @property
     def record(self) -> dict[str, Any]:
-        """For a log."""
+        """The measurement as it stands in a log."""
         return {
             "mean_acceptance_length": self.counters.mean_acceptance_length,
             "alpha": self.counters.alpha,
@@ -37,15 +37,15 @@ class Measured:
         }
 
 
-def measure(
+def measure_acceptance(
     runner: ModelRunner,
     proposer: Proposer | None,
     prompts: Sequence[Sequence[int]],
     max_tokens: int,
     eos_token_ids: frozenset[int],
     streams: int = 8,
-) -> Measured:
-    """Greedy texts behind prompts, drafted by a proposer.
+) -> MeasuredAcceptance:
+    """Measure a proposer on greedy texts behind prompts.
 
     Args:
         runner: the target.
@@ -65,4 +65,4 @@ def measure(
         engine.add_request(prompt, params)
     while engine.has_unfinished_requests:
         engine.step()
-    return Measured(engine.counters, engine.times)
+    return MeasuredAcceptance(engine.counters, engine.times)
