@@ -1,6 +1,6 @@
 """Proposers whose drafter is a head that reads the target's hidden states."""
 
-from fairdraft.proposers.heads.proposers import (
+from fairdraft.proposers.heads.methods import (
     DFlashProposer,
     Eagle3Proposer,
     EagleProposer,

@@ -15,7 +15,7 @@ from fairdraft.config import SamplingParams
 from fairdraft.engine.engine import Engine
 from fairdraft.errors import ConfigError
 from fairdraft.proposers.suffix import SuffixProposer
-from fairdraft.proposers.suffix_index import MAX_PLACES, SuffixIndex
+from fairdraft.proposers.suffix.index import MAX_PLACES, SuffixIndex
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
 from fairdraft.testing import ToyRunner, check_proposer, toy_config

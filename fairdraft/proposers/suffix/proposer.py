@@ -19,7 +19,7 @@ from fairdraft.config import require_bool, require_int, require_number
 from fairdraft.draft import Draft
 from fairdraft.errors import ConfigError
 from fairdraft.proposers.base import PerRequestProposer
-from fairdraft.proposers.suffix_index import Guess, SuffixIndex
+from fairdraft.proposers.suffix.index import Guess, SuffixIndex
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
 
