@@ -117,7 +117,7 @@ def write_eagle(_: Path, folder: Path) -> None:
     torch.manual_seed(8)
     head = EagleHead(HeadConfig(layer_config(LlamaConfig, CONFIGS["llama"]()), (4,), 320, 64))
     shake(head)
-    save_eagle(head, folder, TINY)
+    save_eagle(head, folder)
 
 
 def write_medusa(_: Path, folder: Path) -> None:
@@ -198,7 +198,7 @@ def perfect_eagle(k: int, folder: Path) -> LlamaForCausalLM:
     head = blank(EagleHead(HeadConfig(layer_config(LlamaConfig, model.config), (4,), 32, 64)))
     with torch.no_grad():
         head.fc.weight[:, :64].copy_(torch.eye(64))
-    save_eagle(head, folder, TINY)
+    save_eagle(head, folder)
     return model
 
 

@@ -9,7 +9,7 @@ from transformers import LlamaConfig
 
 from fairdraft.heads.base import HeadConfig
 from fairdraft.heads.eagle.network import EagleHead
-from fairdraft.heads.files import HeadFile, MadeFor, write_head_file
+from fairdraft.heads.files import HeadFile, write_head_file
 from fairdraft.heads.fitting import (
     borrow_vocabulary,
     load_tensors,
@@ -59,13 +59,12 @@ def load_eagle(file: HeadFile, target: Any) -> EagleHead:
     return head
 
 
-def save_eagle(head: EagleHead, folder: Path, made_for: MadeFor) -> None:
+def save_eagle(head: EagleHead, folder: Path) -> None:
     """Write a head as the original project and vLLM read it, its vocabulary left to the target.
 
     Args:
         head: its embedding is the target's own and is not written.
         folder: made if it is not there.
-        made_for: the target; the original format has no place for its name.
     """
     document = head.config.layer.to_dict() | {"architectures": ["EagleLlamaForCausalLM"]}
     left_out = ("lm_head.weight", "d2t")
