@@ -17,7 +17,7 @@ from fairdraft import LLM, SamplingParams
 from fairdraft.cli.datasets import load_prompts
 from fairdraft.cli.measurement import Measurement, measure, record
 from fairdraft.economics.planning.forecast import Forecast
-from fairdraft.models.heads import head_cost
+from fairdraft.heads import head_cost
 
 TREE = {"draft_tree_top_k": 4, "num_speculative_tokens": 8, "draft_tree_depth": 3}
 METHODS: dict[str, dict[str, Any] | None] = {
@@ -39,17 +39,14 @@ METHODS: dict[str, dict[str, Any] | None] = {
 
 def footprint(llm: LLM) -> dict[str, float]:
     """What a drafter takes beside its target, and c by bytes; nothing for a hybrid."""
-    proposer: Any = llm.engine.proposer
-    drafter = getattr(proposer, "drafter", None)
-    head = drafter.runner.model if drafter else getattr(proposer, "head", None)
-    if head is None:
+    drafter = getattr(llm.engine.proposer, "drafter", None)
+    if drafter is None:
         return {}
-    cost = head_cost(head, llm.runner.model)
-    layers = drafter.runner.layers if drafter else getattr(head.config, "kv_layers", [])
+    cost = head_cost(drafter.network, llm.runner.model)
     itemsize = llm.runner.model.dtype.itemsize
     return {
         "weights_mib": cost.parameters * itemsize / 2**20,
-        "kv_bytes_per_token": sum(layer.numel for layer in layers) * itemsize,
+        "kv_bytes_per_token": sum(layer.numel for layer in drafter.kv_layers) * itemsize,
         "c_by_bytes": cost.by_bytes,
     }
 

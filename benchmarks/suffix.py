@@ -24,7 +24,7 @@ from fairdraft import LLM, SamplingParams, SpeculativeConfig
 from fairdraft.cli.datasets import load_prompts
 from fairdraft.proposers import build_proposer
 from fairdraft.proposers.suffix import SuffixProposer
-from fairdraft.proposers.suffix_index import SuffixIndex
+from fairdraft.proposers.suffix.index import SuffixIndex
 from fairdraft.request import Request
 from fairdraft.telemetry import SpecCounters
 

@@ -108,7 +108,7 @@ class AutoProposer(Proposer):
 
     def bind(self, target: Any) -> None:
         """Bind every method and learn what steps cost."""
-        from fairdraft.models.heads import shipped_head
+        from fairdraft.heads import shipped_head
 
         if not self._given:
             name = getattr(target, "name", "")

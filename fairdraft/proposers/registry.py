@@ -76,11 +76,12 @@ def method_of_model(name: str) -> str:
         name: hub id, folder or file.
     """
     # Heads need torch, this room does not.
-    from fairdraft.models.heads.files import HeadFile
+    from fairdraft.heads.files import HeadFile
+    from fairdraft.heads.registry import kind_of
 
     try:
         config = json.loads(_config_file(name).read_text("utf-8"))
-        return HeadFile(name, config, {}).kind
+        return kind_of(HeadFile(name, config, {}))
     except (OSError, ValueError, AttributeError, CheckpointError):
         return "draft_model"  # which tells what is wrong with it, if anything is
 
@@ -89,9 +90,9 @@ def _config_file(name: str) -> Path:
     folder = Path(name).expanduser()
     if folder.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         return folder / "config.json"
-    from huggingface_hub import hf_hub_download
+    from fairdraft.models.hub import fetch
 
-    return Path(hf_hub_download(name, "config.json"))
+    return fetch(name, patterns=["config.json"]) / "config.json"
 
 
 def _load(method: str) -> Any:
@@ -116,7 +117,9 @@ def _checked_options(method: str, proposer_class: Any, options: dict[str, Any]) 
     """The keys to make a proposer with: all that it needs, and none that it does not take."""
     parameters = list(inspect.signature(proposer_class).parameters.values())[1:]
     takes = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+    grouped = getattr(proposer_class, "option_keys", None)  # what its **options takes
+    takes += grouped or ()
+    if grouped is not None or not any(p.kind is p.VAR_KEYWORD for p in parameters):
         options = without_needless(options, takes)
         unknown = next((name for name in options if name not in takes), None)
     else:

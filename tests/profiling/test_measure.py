@@ -24,7 +24,7 @@ from fairdraft.profiling import (
     profile_model,
 )
 from tests.conftest import TINY, tiny_tokenizer
-from tests.models.heads.conftest import write_head
+from tests.heads.conftest import write_head
 
 __all__ = ["write_head"]
 
