@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fairdraft import SamplingParams
-from fairdraft.cli.datasets import load_prompts
+from fairdraft.bench.datasets import load_prompts
 from fairdraft.draft import Draft
 from fairdraft.models import load_checkpoint
 from fairdraft.models.early_exit import shallow_model

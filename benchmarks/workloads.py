@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fairdraft import LLM, SamplingParams
-from fairdraft.cli.datasets import load_prompts
+from fairdraft.bench.datasets import load_prompts
 
 TURNS = (
     "Now rename the function to `solve`. Answer with the whole program.",

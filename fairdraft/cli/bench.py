@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fairdraft.cli.bench_grid import Bench, Grid
-from fairdraft.cli.bench_report import Report, read_report, report, require_writable, table
+from fairdraft.bench.grid import Bench, Grid
+from fairdraft.bench.report import Report, read_report, report, table
+from fairdraft.cli.files import require_writable
 from fairdraft.cli.options import Device, Dtype, MaxModelLen, Model, numbers, words
 
 app = typer.Typer(
@@ -75,7 +76,7 @@ def plot(
     ] = None,
 ) -> None:
     """Draw tokens per run and speedup against k, with the equation's curves dashed."""
-    from fairdraft.cli.bench_plot import draw
+    from fairdraft.bench.plot import draw
 
     picture = out or file.with_suffix(".png")
     result = read_report(file)

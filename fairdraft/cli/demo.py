@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from fairdraft.bench.measurement import Measurement, measure
 from fairdraft.cli.forecast import Forecast
-from fairdraft.cli.measurement import Measurement, measure
 from fairdraft.cli.options import (
     NO_SPECULATION,
     Device,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from fairdraft.cli.bench_report import require_writable
+from fairdraft.cli.files import require_writable
 from fairdraft.cli.options import numbers
 from fairdraft.errors import ConfigError
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fairdraft.cli.bench_report import require_writable
+from fairdraft.cli.files import require_writable
 from fairdraft.cli.options import Device, Dtype, Model, numbers, words
 from fairdraft.config import DTYPES, SpeculativeConfig, require
 from fairdraft.errors import ConfigError

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fairdraft.cli.bench_report import read_report
+from fairdraft.bench.report import read_report
 from fairdraft.cli.options import NO_SPECULATION
 from fairdraft.errors import ConfigError
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from fairdraft.bench.measurement import Measurement
 from fairdraft.cli.demo import Comparison, Side, advice, identity
 from fairdraft.cli.forecast import Forecast
-from fairdraft.cli.measurement import Measurement
 from fairdraft.economics import expected_tokens_per_verify
 from fairdraft.telemetry import SpecCounters, StepTimes
 

@@ -4,7 +4,7 @@ A context is other problems of the same dataset and the target's own answers to 
 problem: what a long chat looks like. Greedy, bfloat16, one stream, k = 4, 64 new tokens, off and
 on in turns.
 
-    python -m benchmarks.context
+    python -m benchmarks.suites.context
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.common import DATASETS, write_result
 from fairdraft import LLM, SamplingParams
-from fairdraft.cli.datasets import load_prompts
+from fairdraft.bench.datasets import load_prompts
 from fairdraft.telemetry import SpecCounters
 
 CONTEXTS = (1_000, 4_000, 8_000)

@@ -3,7 +3,7 @@
 The same command runs twice on the demo model: once undisturbed, once killed in the middle and then
 run again. Every logged loss and every weight of the two heads must be equal to the bit.
 
-    python -m benchmarks.resume
+    python -m benchmarks.suites.resume
 """
 
 from __future__ import annotations

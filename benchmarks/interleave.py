@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairdraft import LLM, SamplingParams
-from fairdraft.cli.measurement import record
+from fairdraft.bench.measurement import record
 from fairdraft.telemetry import SpecCounters, StepTimes
 
 FloatArray = NDArray[np.float64]

@@ -1,6 +1,6 @@
 """The same EAGLE-3 head in vLLM and here: does it load there, and is its acceptance the same?
 
-python -m benchmarks.eagle3_vllm --model DIR --head DIR --vllm-python PYTHON
+python -m benchmarks.suites.eagle3_vllm --model DIR --head DIR --vllm-python PYTHON
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.tables_proofs import Report, Rows
+from benchmarks.tables.proofs import Report, Rows
 
 METHODS = ("ngram", "suffix", "eagle3")
 STATICS = ("k=1", "k=2", "k=4", "k=8")

@@ -8,7 +8,7 @@
 
 Every finished part is kept in benchmarks/work; run again, it goes on where it stopped.
 
-    python -m benchmarks.invariance
+    python -m benchmarks.suites.invariance
 """
 
 from __future__ import annotations

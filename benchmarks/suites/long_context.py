@@ -5,7 +5,7 @@ with the bonus token); the same is then measured with acceptance by decree, on p
 read for real, beside plain decoding. Where no number of requests leaves room for a draft is told
 for acceptance of 0.5 and 0.7, of a drafter that costs nothing, and of one at c = 0.1.
 
-    python -m benchmarks.long_context [--config llama-3-8b --device cuda]
+    python -m benchmarks.suites.long_context [--config llama-3-8b --device cuda]
 """
 
 from __future__ import annotations

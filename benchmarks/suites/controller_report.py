@@ -1,4 +1,4 @@
-"""What benchmarks.controller measured: predictions beside it, the controller, and replay."""
+"""What benchmarks.suites.controller measured: predictions beside it, the controller, and replay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.common import HERE, write_result
-from benchmarks.controller import (
+from benchmarks.interleave import interval, paired, rate, turns
+from benchmarks.suites.controller import (
     ANSWERS,
     HOT,
     KEPT,
@@ -22,7 +23,6 @@ from benchmarks.controller import (
     WORKLOADS,
     live_path,
 )
-from benchmarks.turns import interval, paired, rate, turns
 from fairdraft.economics.estimators import ratio_of_means
 from fairdraft.economics.policies import Auto, Oracle, Policy, Static
 from fairdraft.economics.prices import Prices
@@ -41,7 +41,7 @@ def texts(
     """What a method's drafts come to in a cell.
 
     Args:
-        traces: as `benchmarks.controller traces` keeps them.
+        traces: as `benchmarks.suites.controller traces` keeps them.
         method, workload, streams: the cell.
         passes: over all texts that were traced, each in another order; 0 is as in the live grid.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,8 +13,8 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from fairdraft.cli.bench_grid import Bench, Cell
-from fairdraft.cli.measurement import Measurement, record
+from fairdraft.bench.grid import Bench, Cell
+from fairdraft.bench.measurement import Measurement, record
 from fairdraft.cli.options import NO_SPECULATION
 from fairdraft.config import require
 from fairdraft.errors import ConfigError
@@ -94,15 +93,6 @@ def table(result: Report) -> Table:
             f"{cell['times']['overhead']:.0%}",
         )
     return show
-
-
-def require_writable(path: Path) -> None:
-    """Raise `ConfigError` now, not after minutes of measuring, if a file cannot be written."""
-    place = path if path.exists() else path.parent
-    require(
-        not path.is_dir() and path.parent.is_dir() and os.access(place, os.W_OK),
-        f"{str(path)!r} cannot be written: name a file in an existing folder that you may write to",
-    )
 
 
 def read_report(path: Path) -> Report:

@@ -1,6 +1,6 @@
 """fairdraft beside its peers: same model, same prompts, one machine, turns taken.
 
-    python benchmarks/peers.py --model DIR --vllm-python /path/to/python --out results/peers.json
+    python -m benchmarks.suites.peers --model DIR --vllm-python PYTHON
 
 Every engine runs in a process of its own (`workers/`) and only one of them computes at a time. For
 each batch of prompts the engines go one after another, A B C A B C ..., so that a slow minute of
@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 HUMANEVAL = ROOT / "fairdraft/data/humaneval.jsonl"
 LOOKUP = {"num_speculative_tokens": 4, "prompt_lookup_max": 4, "prompt_lookup_min": 2}
 NGRAM = {"method": "ngram", **LOOKUP}

@@ -24,7 +24,7 @@ from transformers import DynamicCache
 from fairdraft.models import FlatBatch, ModelRunner, load_checkpoint
 from fairdraft.telemetry.environment import benchmark_environment
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 BLOCK = 16
 
 

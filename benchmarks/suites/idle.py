@@ -5,7 +5,7 @@ method, and as a user gets it, writes so many at once; of the steps in which it 
 time that goes to asking lookups, deciding, and keeping what a head may need later is measured, of
 all of them and behind the first 64.
 
-    python -m benchmarks.idle
+    python -m benchmarks.suites.idle
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import write_result
-from benchmarks.controller import HOT, METHODS, configuration, load
+from benchmarks.suites.controller import HOT, METHODS, configuration, load
 from fairdraft import LLM, SamplingParams
-from fairdraft.cli.datasets import load_prompts
+from fairdraft.bench.datasets import load_prompts
 from fairdraft.proposers.auto import AutoProposer
 from fairdraft.telemetry import StepTimes
 

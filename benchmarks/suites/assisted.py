@@ -4,7 +4,7 @@ One stream, bfloat16, greedy, the same drafter (the demo model's first layers, a
 place) and the same k on both sides, every prompt answered by all in turns. transformers' own
 stopping rule and schedule are off, so that both draft k tokens a round.
 
-    python -m benchmarks.assisted
+    python -m benchmarks.suites.assisted
 """
 
 from __future__ import annotations

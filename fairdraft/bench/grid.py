@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fairdraft.cli.datasets import load_prompts
-from fairdraft.cli.measurement import Measurement, measure
+from fairdraft.bench.datasets import load_prompts
+from fairdraft.bench.measurement import Measurement, measure
 from fairdraft.cli.options import NO_SPECULATION, encode_prompt, load_llm, speculative_config
 from fairdraft.config import SamplingParams, require, require_int
 

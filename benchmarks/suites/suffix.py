@@ -5,7 +5,7 @@
 * Six kinds of request, each asked for again and again: tokens a step, request by request, for
   suffix decoding with and without past answers and for n-gram; replayed on the target's own texts.
 
-    python -m benchmarks.suffix
+    python -m benchmarks.suites.suffix
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import matplotlib
 from benchmarks.common import HERE, NOISE, replay, write_result
 from benchmarks.workloads import similar_requests
 from fairdraft import LLM, SamplingParams, SpeculativeConfig
-from fairdraft.cli.datasets import load_prompts
+from fairdraft.bench.datasets import load_prompts
 from fairdraft.proposers import build_proposer
 from fairdraft.proposers.suffix import SuffixProposer
 from fairdraft.proposers.suffix_index import SuffixIndex

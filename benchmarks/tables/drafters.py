@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.tables_proofs import Report, Rows
+from benchmarks.tables.proofs import Report, Rows
 
 POSITIONS = 3
 

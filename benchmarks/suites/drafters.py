@@ -4,7 +4,7 @@ Greedy, bfloat16. For each dataset one stream, then eight: all methods answer th
 turns, a prompt (or eight) at a time, each in an engine of its own. The prompts at eight streams are
 others than at one, so that the suffix index holds other answers of the dataset, never the same one.
 
-    python -m benchmarks.drafters
+    python -m benchmarks.suites.drafters
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.common import shallow_checkpoint, write_result
 from benchmarks.workloads import TURNS, agent_replay
 from fairdraft import LLM, SamplingParams
-from fairdraft.cli.datasets import DATASETS, load_prompts
+from fairdraft.bench.datasets import DATASETS, load_prompts
 from fairdraft.telemetry import SpecCounters
 
 AGENT = "agent_replay"

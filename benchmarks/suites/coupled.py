@@ -5,7 +5,7 @@ that draws its tokens, k in {1, 4, 8}, one stream and eight. Every run must say 
 
 Every finished run is kept in benchmarks/work; run again, it goes on where it stopped.
 
-    python -m benchmarks.coupled
+    python -m benchmarks.suites.coupled
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ coupled ones; with and without top-k and top-p. Milliseconds of all 32 verdicts 
 share of a step (measured for SmolLM2's vocabulary; for the larger one the same step is assumed),
 and the memory they take beside the logits.
 
-    python -m benchmarks.verification
+    python -m benchmarks.suites.verification
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks.common import write_result
-from benchmarks.step_time import flat_batch
+from benchmarks.suites.step_time import flat_batch
 from fairdraft.config import EngineConfig, SamplingParams
 from fairdraft.draft import Draft
 from fairdraft.engine.engine import Engine

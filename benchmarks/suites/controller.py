@@ -13,10 +13,10 @@ grid: a round of a profile, a turn of every engine, and so on.
 
 The parts are kept, so that a run can be cut short and go on:
 
-    python -m benchmarks.controller profile    what steps cost, no prompt of the grid read
-    python -m benchmarks.controller traces     what long drafts come to, untimed
-    python -m benchmarks.controller live       the grid, about an hour on two cores; or: live ngram
-    python -m benchmarks.controller report     predicted against measured; replay
+    python -m benchmarks.suites.controller profile    what steps cost, no prompt of the grid read
+    python -m benchmarks.suites.controller traces     what long drafts come to, untimed
+    python -m benchmarks.suites.controller live [METHOD]  the grid, an hour on two cores
+    python -m benchmarks.suites.controller report     predicted against measured; replay
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import NOISE, RESULTS, WORK, kept, standing
-from benchmarks.turns import Answering, Job, rate
+from benchmarks.interleave import Answering, Job, rate
 from fairdraft import LLM, SamplingParams
-from fairdraft.cli.datasets import load_prompts
+from fairdraft.bench.datasets import load_prompts
 from fairdraft.config import SpeculativeConfig
 from fairdraft.economics.traced import read_trace
 from fairdraft.models import ModelRunner, load_checkpoint
@@ -249,7 +249,7 @@ def main() -> None:
         for method in options.methods or (*METHODS, "auto"):
             measure_live(method)
     else:
-        from benchmarks.controller_report import write
+        from benchmarks.suites.controller_report import write
 
         write()
 

@@ -13,7 +13,7 @@ the two likeliest tokens under 1e-3 is a near-tie, anything else is a bug.
 
 Every finished part is kept in benchmarks/work; run again, it goes on where it stopped.
 
-    python -m benchmarks.identity
+    python -m benchmarks.suites.identity
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from fairdraft.cli.bench_report import Report
+from fairdraft.bench.report import Report
 from fairdraft.cli.options import NO_SPECULATION
 from fairdraft.economics import expected_tokens_per_verify
 from fairdraft.errors import ConfigError

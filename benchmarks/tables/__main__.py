@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables_drafters import DRAFTERS
-from benchmarks.tables_pricing import PRICING
-from benchmarks.tables_proofs import PROOFS, Report, Rows
+from benchmarks.tables.drafters import DRAFTERS
+from benchmarks.tables.pricing import PRICING
+from benchmarks.tables.proofs import PROOFS, Report, Rows
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (
     ROOT / "README.md",

@@ -3,7 +3,7 @@
 Greedy, bfloat16, on prompts that none of them learnt from. All methods answer each prompt in turns,
 each in an engine of its own. The equation's prediction stands beside what was measured.
 
-    python -m benchmarks.heads
+    python -m benchmarks.suites.heads
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 from benchmarks.common import DATASETS, write_result
 from fairdraft import LLM, SamplingParams
-from fairdraft.cli.datasets import load_prompts
+from fairdraft.bench.datasets import load_prompts
+from fairdraft.bench.measurement import Measurement, measure, record
 from fairdraft.cli.forecast import Forecast
-from fairdraft.cli.measurement import Measurement, measure, record
 from fairdraft.models.heads import head_cost
 
 TREE = {"draft_tree_top_k": 4, "num_speculative_tokens": 8, "draft_tree_depth": 3}

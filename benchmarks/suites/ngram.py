@@ -16,7 +16,7 @@ from time import perf_counter
 
 from benchmarks.common import DATASETS, NOISE, RESULTS, replay
 from fairdraft import LLM, SamplingParams
-from fairdraft.cli.datasets import load_prompts
+from fairdraft.bench.datasets import load_prompts
 from fairdraft.proposers.ngram import MATCHES, NgramProposer
 from fairdraft.request import Request
 from fairdraft.telemetry import SpecCounters

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fairdraft.cli.datasets import DATASETS, load_prompts
+from fairdraft.bench.datasets import DATASETS, load_prompts
 from fairdraft.errors import ConfigError
 
 

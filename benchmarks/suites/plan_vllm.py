@@ -4,7 +4,7 @@ The short sweep: k of 0, 2 and 6, on prompts of its own. The full sweep: k of 0,
 others. One and eight streams; vLLM's own counters. An engine for each k, all loaded at once, takes
 its turn with a handful of prompts, for the machine is slow at some times and quick at others.
 
-python -m benchmarks.plan_vllm --model DIR --vllm-python PYTHON
+python -m benchmarks.suites.plan_vllm --model DIR --vllm-python PYTHON
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import HERE, WORK, kept, write_result
-from fairdraft.cli.datasets import load_prompts
+from fairdraft.bench.datasets import load_prompts
 from fairdraft.economics.planner import plan
 from fairdraft.economics.step_costs import StepCosts
 from fairdraft.economics.traffic import Acceptance

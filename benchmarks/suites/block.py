@@ -4,7 +4,7 @@ gsm8k/test, T = 1. Along texts that the target samples, a self-drafting target (
 draws k tokens each round; for the very same draft both rules give what they would accept on average
 over their decisions. The gain is paired; its interval comes from a bootstrap over prompts.
 
-    python -m benchmarks.block
+    python -m benchmarks.suites.block
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.common import WORK, kept, write_result
 from fairdraft import LLM, SamplingParams
-from fairdraft.cli.datasets import load_prompts
+from fairdraft.bench.datasets import load_prompts
 from fairdraft.draft import Draft
 from fairdraft.engine.engine import Engine
 from fairdraft.models import ModelRunner
