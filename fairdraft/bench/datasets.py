@@ -13,7 +13,7 @@ DATASETS = ("humaneval", "gsm8k", "mt_bench", "code_editing")
 
 
 def load_prompts(name_or_path: str, limit: int | None = None) -> list[str]:
-    """The prompts of a shipped dataset or of a JSONL file.
+    """Return the prompts of a shipped dataset or of a JSONL file.
 
     Each line of the file is an object with `prompt` (a text), `question` (a text), or `turns` (a
     list of texts, of which the first is taken). Blank lines are skipped.

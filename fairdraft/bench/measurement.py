@@ -1,4 +1,4 @@
-"""One timed run of an `LLM`, for the demo and the benchmark."""
+"""One timed run of an `LLM`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Measurement:
-    """What a run took and what it did.
+    """Seconds that a run took, and what it did in them.
 
     Args:
         seconds: wall clock, prefill included.
@@ -47,11 +47,22 @@ def measure(
     llm: LLM,
     prompts: Sequence[Sequence[int]],
     params: SamplingParams | Sequence[SamplingParams],
+    cache_salt: str | None = None,
 ) -> Measurement:
-    """Generate for all prompts at once and measure it; parameters for all, or one each."""
+    """Generate for all prompts at once and measure it.
+
+    Args:
+        llm: the engine.
+        prompts: token ids of each.
+        params: for all prompts, or one each.
+        cache_salt: cached prefixes and past answers are shared with runs of the same salt alone; a
+            salt that no run had before makes the engine forget what it answered to these prompts.
+    """
+    salted = {} if cache_salt is None else {"cache_salt": cache_salt}
+    inputs = [{"prompt_token_ids": list(prompt), **salted} for prompt in prompts]
     before = asdict(llm.times)
     start = perf_counter()
-    outputs = llm.generate([{"prompt_token_ids": list(prompt)} for prompt in prompts], params)
+    outputs = llm.generate(inputs, params)
     seconds = perf_counter() - start
     after = asdict(llm.times)
     done = Measurement(seconds, times=StepTimes(**{n: after[n] - before[n] for n in before}))
@@ -62,7 +73,7 @@ def measure(
 
 
 def record(counts: SpecCounters | StepTimes) -> dict[str, Any]:
-    """Counts and the figures that follow from them, for JSON."""
+    """Return counts, and the figures that follow from them, for JSON."""
     derived = [name for name, each in vars(type(counts)).items() if isinstance(each, property)]
     return {f.name: getattr(counts, f.name) for f in fields(counts)} | {
         name: getattr(counts, name) for name in derived

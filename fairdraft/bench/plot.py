@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from fairdraft.bench.grid import KEPT, NO_SPECULATION
 from fairdraft.bench.report import Report
-from fairdraft.cli.options import NO_SPECULATION
 from fairdraft.economics import expected_tokens_per_verify
 from fairdraft.errors import ConfigError
 from fairdraft.telemetry import SpecCounters
@@ -20,7 +20,7 @@ from fairdraft.telemetry import SpecCounters
 
 @dataclass
 class Line:
-    """The cells of one dataset, concurrency and method, by k, and the reference without drafts."""
+    """Cells of one dataset, concurrency and method, by k, and their reference without drafts."""
 
     name: str
     concurrency: int
@@ -29,11 +29,11 @@ class Line:
 
     @property
     def ks(self) -> NDArray[np.int64]:
-        """The draft lengths measured."""
+        """Draft lengths that were measured."""
         return np.array([cell["k"] for cell in self.cells])
 
     def equation(self, ks: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Tokens per run and speedup at each k, as `draw` explains them."""
+        """Return tokens per run and speedup at each k; `draw` says how they are worked out."""
         counters = SpecCounters()
         for cell in self.cells:
             counts = {f.name: cell["counters"][f.name] for f in fields(SpecCounters)}
@@ -52,7 +52,7 @@ class Line:
 
 
 def draw(result: Report, path: Path) -> None:
-    """Draw one line per dataset, concurrency and method, each with the equation's curve dashed.
+    """Draw a line for each dataset, concurrency and method, with the equation's curve dashed.
 
     The curve is the equation at the line's own alpha and its own share f of tokens that came out
     of steps with a draft, both over all its k together; the other tokens take a step each:
@@ -123,4 +123,6 @@ def _lines(result: Report) -> list[Line]:
 def _title(result: dict[str, Any]) -> str:
     settings, environment = result["settings"], result["environment"]
     machine = environment["gpu"] or f"{environment['cpu']}, {environment['cores']} cores"
-    return f"{settings['model']}, {settings['dtype']}, {machine}"
+    # Results of before the key was written kept memory, and did not say so.
+    kept = ", memory kept" if result.get("memory", KEPT) == KEPT else ""
+    return f"{settings['model']}, {settings['dtype']}, {machine}{kept}"

@@ -13,35 +13,46 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from fairdraft.bench.grid import Bench, Cell
+from fairdraft.bench.grid import CLEARED, KEPT, NO_SPECULATION, Bench, GridCell
+from fairdraft.bench.layout import row_per_line
 from fairdraft.bench.measurement import Measurement, record
-from fairdraft.cli.options import NO_SPECULATION
 from fairdraft.config import require
 from fairdraft.errors import ConfigError
+from fairdraft.stats.side_by_side import median_ratio
 from fairdraft.telemetry.environment import benchmark_environment
 
 Report = dict[str, Any]
 
+MEMORY = {
+    CLEARED: "Each round began without the answers of the rounds before it.",
+    KEPT: "Memory was kept: later rounds repeat the prompts, and methods that remember past "
+    "answers (suffix, hybrid, auto) draft from those of earlier rounds. Their figures hold for "
+    "traffic that asks the same again, and for no other.",
+}
+
 
 def report(bench: Bench) -> Report:
-    """Everything there is to keep, with the cells that have at least one finished round.
+    """Return everything there is to keep, with the cells that have at least one finished round.
 
     Returns:
-        `environment`, `settings`, `complete` (whether no cell was cut short) and `cells`. A cell
-        has its settings; `tokens_per_second`, the median over its rounds; `speedup`, the median of
-        the rounds' own ratios to method none, None without that; `counters` and `times`, summed
-        over its rounds; and `samples`, one per round.
+        `environment`, `settings`, `memory` ("cleared" or "kept" between rounds), `complete`
+        (whether no cell was cut short) and `cells`. A cell has its settings; `tokens_per_second`,
+        the median over its rounds; `speedup`, the median of the rounds' own ratios to method none,
+        None without that; `counters` and `times`, summed over its rounds; and `samples`, one per
+        round.
     """
     done = {cell: samples for cell, samples in bench.samples.items() if samples}
+    settings = {**bench.model, **asdict(bench.grid)}
     return {
         "environment": benchmark_environment(),
-        "settings": {"model": bench.model, **bench.options, **asdict(bench.grid)},
+        "memory": settings.pop("memory"),
+        "settings": settings,
         "complete": all(len(s) == bench.grid.rounds for s in bench.samples.values()),
         "cells": [_cell(cell, done) for cell in done],
     }
 
 
-def _cell(cell: Cell, samples: Mapping[Cell, list[Measurement]]) -> Report:
+def _cell(cell: GridCell, samples: Mapping[GridCell, list[Measurement]]) -> Report:
     mine = samples[cell]
     whole = Measurement()
     for sample in mine:
@@ -59,15 +70,18 @@ def _cell(cell: Cell, samples: Mapping[Cell, list[Measurement]]) -> Report:
 
 
 def _speedup(mine: list[Measurement], reference: list[Measurement] | None) -> float | None:
-    """Median over rounds of the ratio within a round: a slow minute slows both."""
+    """Median of the ratios within each round; the last round may be cut short."""
     if not reference:
         return None
-    rounds = zip(mine, reference, strict=False)  # the last round may be cut short
-    return median(on.tokens_per_second / off.tokens_per_second for on, off in rounds)
+    ours, theirs = (
+        [sample.tokens_per_second for sample in samples] for samples in (mine, reference)
+    )
+    both = min(len(ours), len(theirs))
+    return median_ratio(ours[:both], theirs[:both])
 
 
 def table(result: Report) -> Table:
-    """One line a cell."""
+    """Return a table of one line a cell, with a caption that says what was measured."""
     model = escape(result["settings"]["model"])
     show = Table(box=box.SIMPLE, title=f"{model}, medians of rounds", collapse_padding=True)
     show.add_column("dataset", overflow="fold")
@@ -76,7 +90,8 @@ def table(result: Report) -> Table:
         show.add_column(name, justify="right")
     show.caption = (
         "n: requests at once. length: mean acceptance length. rate: accepted / drafted. "
-        "tok/step: per request. overhead: share of the time outside the model's run."
+        "tok/step: per request. overhead: share of the time outside the model's run. "
+        + MEMORY[result["memory"]]
     )
     for cell in result["cells"]:
         counters, speculating = cell["counters"], cell["method"] != NO_SPECULATION
@@ -95,8 +110,13 @@ def table(result: Report) -> Table:
     return show
 
 
+def write_report(result: Report, path: Path) -> None:
+    """Write a report as JSON, one cell a line."""
+    path.write_text(row_per_line(result) + "\n", encoding="utf-8")
+
+
 def read_report(path: Path) -> Report:
-    """What `bench run` wrote.
+    """Return what `bench run` wrote.
 
     Raises:
         ConfigError: the file cannot be read, or is something else.

@@ -9,13 +9,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from fairdraft.bench.grid import NO_SPECULATION
 from fairdraft.config import SpeculativeConfig
 from fairdraft.errors import ConfigError, RequestError
 
 if TYPE_CHECKING:
     from fairdraft.llm import LLM
-
-NO_SPECULATION = "none"
 
 Model = Annotated[str, typer.Option(help='Hub id, folder, GGUF file, or "demo".')]
 Method = Annotated[str, typer.Option(help='Who drafts, such as "ngram"; "none" is off.')]

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fairdraft.bench.grid import NO_SPECULATION
 from fairdraft.bench.report import read_report
-from fairdraft.cli.options import NO_SPECULATION
 from fairdraft.errors import ConfigError
 
 

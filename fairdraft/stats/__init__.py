@@ -1,0 +1,1 @@
+"""Statistics of counts and times that know no engine."""
