@@ -16,22 +16,23 @@ from numpy.typing import NDArray
 
 from fairdraft import LLM, SamplingParams
 from fairdraft.bench.measurement import record
+from fairdraft.stats.intervals import Estimate
+from fairdraft.stats.side_by_side import median_ratio, ratio_of_rates, unstalled
 from fairdraft.telemetry import SpecCounters, StepTimes
 
 FloatArray = NDArray[np.float64]
-STALL = 3.0  # times the median pace
 
 
 @dataclass(frozen=True)
 class Job:
-    """A prompt and how it is answered."""
+    """A prompt, and the sampling parameters of its answer."""
 
     prompt: list[int]
     params: SamplingParams
 
 
 class Answering:
-    """A cell's prompts under way in one engine; writes until fewer are left than run at once.
+    """Prompts of a cell under way in one engine, until fewer are left than run at once.
 
     Steps that read a prompt do not count: every setting pays the same for them.
 
@@ -52,11 +53,11 @@ class Answering:
 
     @property
     def left(self) -> int:
-        """Texts that are not finished."""
+        """Number of texts that are not finished."""
         return sum(request.finish_reason is None for request in self.requests)
 
     def go_on(self, steps: int) -> bool:
-        """A few steps more, part of a turn; whether there is more to do."""
+        """Take a few steps more, part of a turn, and return whether there is more to do."""
         while steps and self.left >= self.streams:
             start = perf_counter()
             outputs = self.engine.step()
@@ -73,7 +74,7 @@ class Answering:
         return self.left >= self.streams
 
     def result(self) -> dict[str, Any]:
-        """What was measured; the rest is dropped."""
+        """Return what was measured, and abort what is under way."""
         after, counters = asdict(self.engine.times), SpecCounters()
         for request in self.requests:
             counters.merge(request.counters)
@@ -87,42 +88,26 @@ class Answering:
 
 
 def turns(run: dict[str, Any]) -> FloatArray:
-    """[turns, 3]: seconds, tokens and steps of a run's turns, those left out in which it stalled.
-
-    A machine that is shared stands still for seconds now and then. No draft makes eight steps take
-    three times as long as they do in the median.
-    """
+    """Return [turns, 3]: seconds, tokens and steps of a run's turns, without stalled ones."""
     found = np.array([turn for turn in run["turns"] if turn[2]])
-    paces = found[:, 0] / found[:, 2]
-    kept: FloatArray = found[paces < STALL * np.median(paces)]
-    return kept
+    ran: FloatArray = found[unstalled(found[:, 0] / found[:, 2])]
+    return ran
 
 
 def rate(run: dict[str, Any]) -> float:
-    """Tokens a second."""
+    """Return a run's tokens a second."""
     seconds, tokens, _ = turns(run).sum(0)
     return float(tokens / seconds)
 
 
-def interval(one: dict[str, Any], other: dict[str, Any], draws: int = 2000) -> list[float]:
-    """Tokens a second of one run over another's, and 95% of what other turns would have made it.
-
-    What was written is the same each time; what the turns took is not.
-    """
-    rng = np.random.default_rng(0)
-
-    def rates(run: dict[str, Any]) -> FloatArray:
-        seconds, tokens, _ = turns(run).T
-        picks = rng.integers(0, len(seconds), (draws, len(seconds)))
-        found: FloatArray = tokens.sum() / seconds[picks].sum(1)
-        return found
-
-    low, high = np.quantile(rates(one) / rates(other), [0.025, 0.975])
-    return [rate(one) / rate(other), float(low), float(high)]
+def speedup(one: dict[str, Any], other: dict[str, Any]) -> Estimate:
+    """Divide one run's tokens a second by another's; the interval is over other turns."""
+    (ours, made, _), (theirs, there, _) = turns(one).T, turns(other).T
+    return ratio_of_rates((made.sum(), there.sum()), (ours, theirs))
 
 
-def paired(one: dict[str, Any], off: dict[str, Any]) -> float:
-    """Tokens a second of a run over another's, step times compared turn by turn: the median.
+def paired_speedup(one: dict[str, Any], off: dict[str, Any]) -> float:
+    """Divide tokens a second of a run by another's, step times compared turn by turn: the median.
 
     Turns of the same number were made in the same seconds; a stall in one of them is outvoted.
     """
@@ -132,4 +117,4 @@ def paired(one: dict[str, Any], off: dict[str, Any]) -> float:
     ours, theirs = ours[:both], theirs[:both]
     counts = (ours[:, 2] > 0) & (theirs[:, 2] > 0)
     step, plain = (run[counts, 0] / run[counts, 2] for run in (ours, theirs))
-    return float(tokens_a_step[0] / tokens_a_step[1] * np.median(plain / step))
+    return float(tokens_a_step[0] / tokens_a_step[1] * median_ratio(plain, step))

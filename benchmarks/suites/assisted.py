@@ -20,11 +20,15 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from benchmarks.common import chat_prompts, shallow_checkpoint, write_result
+from benchmarks.checkpoints import shallow_checkpoint
+from benchmarks.constants import SHALLOW
+from benchmarks.keeping import write_result
+from benchmarks.prompts import chat_prompts
 from fairdraft import LLM, SamplingParams
 from fairdraft.models import load_checkpoint
+from fairdraft.stats.side_by_side import median_ratio
 
-LAYERS, K = 26, 3
+K = 3
 PAIRS = {
     "off": ("fairdraft off", "transformers off"),
     "draft model": ("fairdraft draft model", "transformers assisted"),
@@ -35,7 +39,12 @@ Write = Callable[[list[int]], list[int]]
 
 
 def ours(speculative: dict[str, Any] | None, num_tokens: int) -> tuple[LLM, Write]:
-    llm = LLM("demo", max_model_len=1024, speculative_config=speculative)
+    llm = LLM(
+        "demo",
+        max_model_len=1024,
+        enable_prefix_caching=False,  # transformers reads the prompt in every round too
+        speculative_config=speculative,
+    )
     params = SamplingParams(temperature=0, max_tokens=num_tokens, ignore_eos=True)
 
     def write(prompt: list[int]) -> list[int]:
@@ -75,7 +84,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        name = shallow_checkpoint(Path(folder), LAYERS)
+        name = shallow_checkpoint(Path(folder), SHALLOW)
         checkpoint = load_checkpoint("demo", "bfloat16", "cpu")
         target = draft_k_tokens(checkpoint.model)
         drafter = AutoModelForCausalLM.from_pretrained(name, dtype=torch.bfloat16)
@@ -83,7 +92,7 @@ def main() -> None:
         engines = {
             "fairdraft draft model": ours({**drafting, "model": name}, options.tokens),
             "fairdraft self-drafting": ours(
-                {**drafting, "num_draft_layers": LAYERS}, options.tokens
+                {**drafting, "num_draft_layers": SHALLOW}, options.tokens
             ),
         }
     writers: dict[str, Write] = {
@@ -93,7 +102,7 @@ def main() -> None:
         "transformers assisted": theirs(
             target, options.tokens, assistant_model=draft_k_tokens(drafter)
         ),
-        "transformers early exit": theirs(target, options.tokens, assistant_early_exit=LAYERS),
+        "transformers early exit": theirs(target, options.tokens, assistant_early_exit=SHALLOW),
     }
     prompts = chat_prompts(checkpoint.tokenizer, options.prompts)
     seconds: dict[str, list[list[float]]] = {name: [] for name in writers}
@@ -114,17 +123,15 @@ def main() -> None:
         print(f"round {number + 1} of {options.rounds}", flush=True)
     ratios = {}
     for label, (mine, peer) in PAIRS.items():
-        each = [
-            b / a
-            for ours_round, peer_round in zip(seconds[mine], seconds[peer], strict=True)
-            for a, b in zip(ours_round, peer_round, strict=True)
-        ]
-        ratios[label] = median(each)
+        theirs_flat, ours_flat = (
+            [taken for number in seconds[side] for taken in number] for side in (peer, mine)
+        )
+        ratios[label] = median_ratio(theirs_flat, ours_flat)
         print(f"{label}: {ratios[label]:.2f}x")
     write_result(
         "assisted",
         {
-            "layers": LAYERS,
+            "layers": SHALLOW,
             "k": K,
             "tokens_per_text": options.tokens,
             "texts": len(prompts) * options.rounds,

@@ -15,16 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common import WORK, kept, write_result
+from benchmarks.constants import SHALLOW, WORK
+from benchmarks.keeping import kept, write_result
 from fairdraft import LLM, SamplingParams
 from fairdraft.bench.datasets import load_prompts
 from fairdraft.draft import Draft
 from fairdraft.engine.engine import Engine
 from fairdraft.models import ModelRunner
+from fairdraft.stats.intervals import ratio_of_means
 from fairdraft.verification import block, standard
 
 LENGTHS = (4, 8)
-LAYERS = (26,)  # of 30; with fewer, next to nothing is accepted
+LAYERS = (SHALLOW,)  # with fewer, next to nothing is accepted
 
 
 class Asked:
@@ -86,22 +88,20 @@ def judged(llm: LLM, prompt: list[int], seed: int, num_tokens: int) -> dict[str,
     return accepted
 
 
-def interval(per_prompt: list[dict[str, list[float]]]) -> dict[str, Any]:
-    """Mean acceptance lengths and their ratio, with 95% intervals by a bootstrap over prompts."""
+def gain_of_block(per_prompt: list[dict[str, list[float]]]) -> dict[str, Any]:
+    """Return mean acceptance lengths and their ratio, its interval by a bootstrap over prompts."""
     sums = {
         name: np.array([sum(one[name]) for one in per_prompt]) for name in ("standard", "block")
     }
     rounds = np.array([len(one["standard"]) for one in per_prompt])
-    rng = np.random.default_rng(0)
-    picks = rng.integers(len(rounds), size=(4000, len(rounds)))
-    means = {name: 1 + s[picks].sum(1) / rounds[picks].sum(1) for name, s in sums.items()}
     whole = {name: 1 + s.sum() / rounds.sum() for name, s in sums.items()}
-    gain = means["block"] / means["standard"]
+    # With the bonus token of each round; both rules judge the same rounds.
+    gain = ratio_of_means(rounds + sums["block"], rounds + sums["standard"], draws=4000)
     return {
         "rounds": int(rounds.sum()),
         **{name: float(value) for name, value in whole.items()},
-        "gain": float(whole["block"] / whole["standard"]),
-        "gain_interval": [float(q) for q in np.quantile(gain, [0.025, 0.975])],
+        "gain": gain.value,
+        "gain_interval": [gain.low, gain.high],
     }
 
 
@@ -132,7 +132,7 @@ def main() -> None:
                 prompts = [llm.encode_chat([{"role": "user", "content": t}]) for t in texts]
                 return [judged(llm, p, i, options.tokens) for i, p in enumerate(prompts)]
 
-            found = interval(kept(WORK / "block", f"layers{layers}-k{k}", compute))
+            found = gain_of_block(kept(WORK / "block", f"layers{layers}-k{k}", compute))
             rows.append({"layers": layers, "k": k, **found})
             print(rows[-1])
     write_result("block", {"dataset": "gsm8k/test", "temperature": 1, "rows": rows})

@@ -2,7 +2,8 @@
 
 A context is other problems of the same dataset and the target's own answers to them, then a new
 problem: what a long chat looks like. Greedy, bfloat16, one stream, k = 4, 64 new tokens, off and
-on in turns.
+on in turns. Each prompt is read once before the clock starts and its KV is reused on both sides:
+what is measured is decoding. N-gram lookup remembers nothing of the rounds before.
 
     python -m benchmarks.suites.context
 """
@@ -14,19 +15,14 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from benchmarks.common import DATASETS, write_result
+from benchmarks.constants import DATASETS, NGRAM
+from benchmarks.keeping import write_result
 from fairdraft import LLM, SamplingParams
 from fairdraft.bench.datasets import load_prompts
 from fairdraft.telemetry import SpecCounters
 
 CONTEXTS = (1_000, 4_000, 8_000)
 NUM_TOKENS = 64
-NGRAM = {
-    "method": "ngram",
-    "num_speculative_tokens": 4,
-    "prompt_lookup_max": 4,
-    "prompt_lookup_min": 2,
-}
 
 
 def conversation(llm: LLM, dataset: str, tokens: int) -> list[int]:

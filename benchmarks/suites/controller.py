@@ -25,13 +25,32 @@ import argparse
 import itertools
 import json
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from benchmarks.common import NOISE, RESULTS, WORK, kept, standing
-from benchmarks.interleave import Answering, Job, rate
+from benchmarks.interleave import Answering, rate
+from benchmarks.keeping import kept, write_raw, write_summary
+from benchmarks.lookup_replay import NOISE, num_standing
+from benchmarks.profile_summary import profile_summary
+from benchmarks.suites import controller_report
+from benchmarks.suites.controller_grid import (
+    ANSWERS,
+    KEPT,
+    KS,
+    METHODS,
+    PREDICTED,
+    PROFILE,
+    STEPS,
+    STREAMS,
+    TOKENS,
+    VISIT,
+    WARM_UPS,
+    WORKLOADS,
+    configuration,
+    jobs,
+    live_path,
+    load,
+)
 from fairdraft import LLM, SamplingParams
-from fairdraft.bench.datasets import load_prompts
 from fairdraft.config import SpeculativeConfig
 from fairdraft.economics.traced import read_trace
 from fairdraft.models import ModelRunner, load_checkpoint
@@ -40,75 +59,9 @@ from fairdraft.proposers import build_proposer
 from fairdraft.request import Request
 from fairdraft.telemetry.environment import benchmark_environment
 
-METHODS = ("ngram", "suffix", "eagle3")
-KS = (1, 2, 4, 8)
-STREAMS = {1: (0, 3), 4: (4, 12), 8: (16, 32)}  # prompts of each dataset that they answer
-ANSWERS = {1: 1, 4: 2, 8: 2}  # times that each of them is answered
-TOKENS = 48
-STEPS = 8  # of a turn
-VISIT = 2  # steps of it before the next engine's
-SOURCES = {"copies": "code_editing", "never repeats": "mt_bench"}
-WORKLOADS = ("humaneval", "gsm8k", "mt_bench", "copies", "never repeats", "switches")
-PREDICTED = ("humaneval", "gsm8k", "mt_bench")
-HOT = 1.5  # temperature of what never repeats
-WARM_UPS = (
-    "Count from one to twenty in words.",
-    "The history of the bicycle began in",
-    "def mean(values):",
-    "A recipe for vegetable soup needs",
-)
-KEPT = WORK / "controller"
-PROFILE = RESULTS / "profile.json"
-
-
-def configuration(method: str, k: int | None = None) -> dict[str, Any]:
-    """Of a method at a fixed k, or of `auto` over it; "auto" is all that a user needs to say."""
-    own: dict[str, Any] = {"method": method}
-    if method == "auto":
-        return own
-    if method == "suffix":
-        own["suffix_decoding_max_cached_requests"] = 0  # the order of prompts shall not matter
-    if k is None:
-        return {"method": "auto", "methods": [own], "profile": str(PROFILE)}
-    return {**own, "num_speculative_tokens": k}
-
-
-def load(speculative: dict[str, Any] | None, **options: Any) -> LLM:
-    """An engine of the grid."""
-    return LLM(
-        "demo",
-        speculative_config=speculative,
-        max_model_len=1024,
-        enable_prefix_caching=False,
-        **options,
-    )
-
-
-def jobs(llm: LLM, workload: str, streams: int, answers: int = 1) -> list[Job]:
-    """The prompts of a cell, in order, so many times over."""
-    if workload == "switches":
-        first, second = (jobs(llm, name, streams, answers) for name in ("copies", "never repeats"))
-        half = len(first) // 2
-        return [*first[:half], *second[:half], *first[half:], *second[half:]]
-    begin, end = STREAMS[streams]
-    texts = load_prompts(SOURCES.get(workload, workload), 40)[begin:end]
-    sampled = workload == "never repeats"
-    return [
-        Job(
-            llm.encode_chat([{"role": "user", "content": text}]),
-            SamplingParams(
-                temperature=HOT if sampled else 0,
-                max_tokens=TOKENS,
-                ignore_eos=True,
-                seed=1000 * streams + i,
-            ),
-        )
-        for i, text in enumerate(texts)
-    ] * answers
-
 
 def settings(method: str) -> dict[str, LLM]:
-    """The engines of a method by name, warm."""
+    """Return the engines of a method by name, warm."""
     engines = {"off": load(None)}
     if method != "auto":
         engines |= {f"k={k}": load(configuration(method, k)) for k in KS}
@@ -119,14 +72,14 @@ def settings(method: str) -> dict[str, LLM]:
 
 
 def demo(*methods: str) -> tuple[ModelRunner, list[SpeculativeConfig], Any]:
-    """What is profiled: the target, the methods, and the tokenizer."""
+    """Return what is profiled: the target, the methods, and the tokenizer."""
     checkpoint = load_checkpoint("demo")
     runner = ModelRunner(checkpoint.model, tokenizer=checkpoint.tokenizer, name="demo")
     return runner, [SpeculativeConfig(name, max(KS)) for name in methods], checkpoint.tokenizer
 
 
 def trace() -> dict[str, Any]:
-    """Per method, workload and streams: what a draft from each place has, and how much stands.
+    """Trace what a draft from each place has and how much of it stands, in every cell.
 
     The head's come from a trace of its longest drafts. Lookups are asked at every place of the
     texts that came out of it.
@@ -155,7 +108,7 @@ def trace() -> dict[str, Any]:
 
 
 def ask(method: str, written: Request) -> dict[str, Any]:
-    """A lookup's drafts from every place of a text."""
+    """Ask a lookup for a draft from every place of a text."""
     proposer = build_proposer(SpeculativeConfig(**configuration(method, max(KS))))
     assert proposer is not None
     request = Request("r", written.prompt_token_ids, SamplingParams())
@@ -165,7 +118,7 @@ def ask(method: str, written: Request) -> dict[str, Any]:
     for place, token in enumerate(text):
         (draft,) = proposer.propose([request], [max(KS)], [()], NOISE)
         found.append(len(draft) if place else 0)  # the first token comes with the prompt
-        stood.append(standing(draft, text[place:]) if place else 0)
+        stood.append(num_standing(draft, text[place:]) if place else 0)
         request.token_ids.append(token)
     return {"context": written.num_prompt_tokens, "found": found, "stood": stood}
 
@@ -173,7 +126,7 @@ def ask(method: str, written: Request) -> dict[str, Any]:
 def measure_cell(
     method: str, engines: dict[str, LLM], workload: str, streams: int
 ) -> dict[str, Any]:
-    """Every engine in turns, and the machine between them."""
+    """Answer a cell's prompts with every engine in turns, and profile the machine in between."""
     made = jobs(engines["off"], workload, streams, ANSWERS[streams])
     order = list(engines)
     first = (5 * WORKLOADS.index(workload) + streams) % len(order)
@@ -203,11 +156,6 @@ def measure_cell(
     if rounds is not None:
         found["profile"] = rounds.profile("demo", environment).to_json()
     return found
-
-
-def live_path(method: str, workload: str, streams: int) -> Path:
-    """Where a cell is kept."""
-    return KEPT / f"live-{method}-{workload.replace(' ', '-')}-{streams}.json"
 
 
 def measure_live(method: str) -> None:
@@ -242,16 +190,16 @@ def main() -> None:
         grid = ProfileGrid(contexts=(128, 256, 512))
         environment = benchmark_environment()
         found = profile_model(runner, grid, methods, tokenizer, "demo", environment).to_json()
-        PROFILE.write_text(json.dumps(found, indent=1) + "\n")
+        PROFILE.write_text(json.dumps(found))
+        write_raw("profile", found)
+        write_summary("profile", profile_summary(found))
     elif part == "traces":
         kept(KEPT, "traces", trace)
     elif part == "live":
         for method in options.methods or (*METHODS, "auto"):
             measure_live(method)
     else:
-        from benchmarks.suites.controller_report import write
-
-        write()
+        controller_report.write()
 
 
 if __name__ == "__main__":

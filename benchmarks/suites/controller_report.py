@@ -1,4 +1,4 @@
-"""What benchmarks.suites.controller measured: predictions beside it, the controller, and replay."""
+"""The report of `benchmarks.suites.controller`: predicted against measured, and replay."""
 
 from __future__ import annotations
 
@@ -10,35 +10,37 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.common import HERE, write_result
-from benchmarks.interleave import interval, paired, rate, turns
-from benchmarks.suites.controller import (
+from benchmarks.constants import DOCS
+from benchmarks.interleave import paired_speedup, rate, speedup, turns
+from benchmarks.keeping import split_rows, write_result
+from benchmarks.predictions import static_cells
+from benchmarks.suites.controller_grid import (
     ANSWERS,
     HOT,
     KEPT,
     KS,
     METHODS,
-    PROFILE,
     STREAMS,
     WORKLOADS,
     live_path,
+    profile_path,
 )
-from fairdraft.economics.estimators import ratio_of_means
 from fairdraft.economics.policies import Auto, Oracle, Policy, Static
 from fairdraft.economics.prices import Prices
 from fairdraft.economics.profile import Profile
 from fairdraft.economics.replay import Replayed, replay
 from fairdraft.economics.traced import Text
+from fairdraft.stats.intervals import Estimate, ratio_of_means
 
 TOLERANCE = 0.07
 PASSES = 6  # of a cell's texts in the replay: traffic that goes on
-PICTURE = HERE.parent / "docs" / "predicted.png"
+PICTURE = DOCS / "predicted.png"
 
 
 def texts(
     traces: dict[str, Any], method: str, workload: str, streams: int, passes: int
 ) -> list[Text]:
-    """What a method's drafts come to in a cell.
+    """Return what a method's drafts come to in a cell.
 
     Args:
         traces: as `benchmarks.suites.controller traces` keeps them.
@@ -69,7 +71,7 @@ def texts(
 
 
 def replays(profile: Profile, traces: dict[str, Any], passes: int) -> list[dict[str, Any]]:
-    """Every policy in every cell, priced by the profile.
+    """Replay every policy in every cell, priced by the profile.
 
     The controller knows nothing before a method's first cell, and goes on from there to the next.
     Steps that read a prompt do not count, as in the live grid: texts of one length end together
@@ -105,7 +107,7 @@ def replays(profile: Profile, traces: dict[str, Any], passes: int) -> list[dict[
 
 
 def recovery(done: Replayed) -> list[int]:
-    """After each change of traffic, steps until it first drafts, or not, as it then mostly does."""
+    """Return, for each change of traffic, steps until it first does what it then mostly does."""
     changes = [i for i in range(1, done.steps) if done.kinds[i] != done.kinds[i - 1]]
     found = []
     for begin, end in itertools.pairwise([*changes, done.steps] if changes else []):
@@ -120,7 +122,7 @@ def recovery(done: Replayed) -> list[int]:
 def predict(
     profile: Profile, traces: dict[str, Any], method: str, workload: str, streams: int
 ) -> dict[str, float]:
-    """Speedup of each static k, at the prices of the minutes in which the cell ran."""
+    """Predict the speedup of each static k at the prices of the minutes in which the cell ran."""
     written = texts(traces, method, workload, streams, 0)
     # Only while prompts are read do fewer decode than were profiled; those steps do not count.
     done = {k: replay(written, Static(k), profile, method, streams, True) for k in (0, *KS)}
@@ -128,7 +130,7 @@ def predict(
 
 
 def live(traces: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every cell that was measured, with what was predicted for its static settings."""
+    """Return every cell that was measured, with what was predicted for its static settings."""
     rows = []
     for method, streams, workload in itertools.product(METHODS, STREAMS, WORKLOADS):
         path = live_path(method, workload, streams)
@@ -147,19 +149,24 @@ def live(traces: dict[str, Any]) -> list[dict[str, Any]]:
                 "workload": workload,
                 "commit": cell["commit"],
                 "rates": {"k=0": rates["off"], **{n: rates[n] for n in (*statics, "auto")}},
-                "over_off": interval(found["auto"], found["off"]),
-                "over_best": interval(found["auto"], found[best]),
+                "over_off": bounds(speedup(found["auto"], found["off"])),
+                "over_best": bounds(speedup(found["auto"], found[best])),
                 "predicted": profile and predict(profile, traces, method, workload, streams),
                 "stalled": sum(len(each["turns"]) - len(turns(each)) for each in found.values()),
-                "speedups": {name: paired(found[name], found["off"]) for name in statics},
+                "speedups": {name: paired_speedup(found[name], found["off"]) for name in statics},
                 "samples": {name: sample(each) for name, each in found.items()},
             }
         )
     return rows
 
 
+def bounds(ratio: Estimate) -> list[float]:
+    """Return a ratio and the ends of its interval, for JSON."""
+    return [ratio.value, ratio.low, ratio.high]
+
+
 def sample(run: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of a run."""
+    """Return what is kept of a run."""
     times, counters = run["times"], run["counters"]
     return {
         "turns": run["turns"],
@@ -170,35 +177,18 @@ def sample(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def alone() -> dict[str, list[float]]:
-    """By workload, plain `auto` over off and its interval, one text at a time."""
+    """Return by workload plain `auto` over off and its interval, one text at a time."""
     paths = {workload: live_path("auto", workload, 1) for workload in WORKLOADS}
     cells = {
         workload: json.loads(path.read_text())["runs"]
         for workload, path in paths.items()
         if path.exists()
     }
-    return {name: interval(runs["auto"], runs["off"]) for name, runs in cells.items()}
-
-
-def errors(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Predicted and measured speedup of each static cell."""
-    return [
-        {
-            "method": row["method"],
-            "streams": row["streams"],
-            "workload": row["workload"],
-            "k": k,
-            "measured": row["speedups"][f"k={k}"],
-            "predicted": row["predicted"][f"k={k}"],
-        }
-        for row in rows
-        if row["predicted"]
-        for k in KS
-    ]
+    return {name: bounds(speedup(runs["auto"], runs["off"])) for name, runs in cells.items()}
 
 
 def verdicts(rows: Sequence[dict[str, Any]], statics: Sequence[str]) -> dict[str, Any]:
-    """What the issue asks of the controller, per method."""
+    """Hold each method's controller against off and the best static draft length."""
     found = {}
     for method in METHODS:
         own = [row["rates"] for row in rows if row["method"] == method]
@@ -208,7 +198,7 @@ def verdicts(rows: Sequence[dict[str, Any]], statics: Sequence[str]) -> dict[str
         for name in statics:
             # Seconds a token, cell by cell: every cell of the mix has as many tokens.
             ratio = ratio_of_means([1 / r[name] for r in own], [1 / r["auto"] for r in own])
-            against[name] = [ratio.value, ratio.low, ratio.high]
+            against[name] = bounds(ratio)
         found[method] = {
             "least over off": min(r["auto"] / r["k=0"] for r in own),
             "least over best static": min(r["auto"] / max(r[s] for s in statics) for r in own),
@@ -226,7 +216,7 @@ def verdicts(rows: Sequence[dict[str, Any]], statics: Sequence[str]) -> dict[str
 
 
 def surely(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Measured cells whose whole interval lies under what is asked."""
+    """Count the measured cells whose whole interval lies under what is asked."""
     return {
         f"cells surely under {limit} of {what}": sum(row[f"over_{what}"][2] < limit for row in rows)
         for what, limit in (("off", 0.99), ("best", 0.98))
@@ -235,7 +225,7 @@ def surely(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
 
 
 def draw(cells: Sequence[dict[str, Any]]) -> None:
-    """Predicted against measured speedup, a point a cell."""
+    """Draw predicted against measured speedup, a point a cell."""
     figure = Figure(figsize=(5.5, 5), layout="constrained")
     axes = figure.subplots()
     most = 1.05 * max(max(c["measured"], c["predicted"]) for c in cells)
@@ -262,7 +252,7 @@ def draw(cells: Sequence[dict[str, Any]]) -> None:
 
 def write() -> None:
     """Print and keep everything."""
-    profile = Profile.load(PROFILE)
+    profile = Profile.load(profile_path())
     traces = json.loads((KEPT / "traces.json").read_text())
     replayed = replays(profile, traces, PASSES)
     measured = live(traces)
@@ -285,13 +275,13 @@ def write() -> None:
             )
         for method, verdict in verdicts(rows, statics).items():
             print(f"  {method}: {json.dumps(verdict)}")
-    cells = errors(measured)
+    cells = static_cells(measured)
+    brief, samples = split_rows(measured, "samples")
     report: dict[str, Any] = {
         "passes": PASSES,
         "replay": replayed,
-        "live": measured,
+        "live": brief,
         "verdicts": {title: verdicts(rows, statics) for title, rows in titled.items()},
-        "predicted": cells,
         "alone": alone(),
     }
     if cells:
@@ -303,4 +293,6 @@ def write() -> None:
             if abs(e) > TOLERANCE:
                 print("  ", c, f"{e:+.1%}")
         draw(cells)
-    write_result("controller", report)
+    keys = ("method", "streams", "workload")
+    named = [{k: row[k] for k in keys} | own for row, own in zip(measured, samples, strict=True)]
+    write_result("controller", report, {"live": named})

@@ -14,7 +14,9 @@ import argparse
 from functools import partial
 from typing import Any
 
-from benchmarks.common import WORK, chat_prompts, kept, write_result
+from benchmarks.constants import PROMPTS, WORK
+from benchmarks.keeping import kept, write_result
+from benchmarks.prompts import chat_prompts
 from fairdraft import LLM, SamplingParams
 
 NUM_TOKENS = 32
@@ -53,7 +55,7 @@ def run(speculative: dict[str, Any], batch: int, each: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--each", type=int, default=20, help="prompts of each dataset")
+    parser.add_argument("--each", type=int, default=PROMPTS, help="prompts of each dataset")
     options = parser.parse_args()
     runs: dict[str, dict[str, Any]] = {}
     for batch in (1, 8):

@@ -14,26 +14,26 @@ import tempfile
 from contextlib import chdir
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 from typing import Any
 
-from benchmarks.common import shallow_checkpoint, write_result
-from benchmarks.workloads import TURNS, agent_replay
+from benchmarks.checkpoints import shallow_checkpoint
+from benchmarks.constants import NGRAM, SHALLOW, TREES
+from benchmarks.keeping import split_rows, write_result
+from benchmarks.prompts import EDITS, agent_replay
 from fairdraft import LLM, SamplingParams
 from fairdraft.bench.datasets import DATASETS, load_prompts
+from fairdraft.stats.side_by_side import median_ratio
 from fairdraft.telemetry import SpecCounters
 
 AGENT = "agent_replay"
 STREAMS = (1, 8)
-LAYERS = 26
-LOOKUP = {"num_speculative_tokens": 4, "prompt_lookup_max": 4, "prompt_lookup_min": 2}
-SELF = {"method": "draft_model", "num_draft_layers": LAYERS}
+SELF = {"method": "draft_model", "num_draft_layers": SHALLOW}
 
 METHODS: dict[str, dict[str, Any] | None] = {
     "off": None,
-    "ngram, k = 4": {"method": "ngram", **LOOKUP},
-    "ngram, k = 12": {"method": "ngram", **LOOKUP, "num_speculative_tokens": 12},
+    "ngram, k = 4": NGRAM,
+    "ngram, k = 12": {**NGRAM, "num_speculative_tokens": 12},
     "suffix, k = 12": {"method": "suffix", "num_speculative_tokens": 12},
     "suffix trees, 12 nodes": {
         "method": "suffix",
@@ -41,14 +41,12 @@ METHODS: dict[str, dict[str, Any] | None] = {
         "suffix_decoding_use_tree_spec": True,
     },
     "hybrid, k = 12": {"method": "hybrid", "num_speculative_tokens": 12},
-    f"first {LAYERS} layers, k = 3": {**SELF, "num_speculative_tokens": 3},
-    f"first {LAYERS} layers, trees of 6": {
+    f"first {SHALLOW} layers, k = 3": {**SELF, "num_speculative_tokens": 3},
+    f"first {SHALLOW} layers, trees of 6": {
         **SELF,
-        "num_speculative_tokens": 6,
-        "draft_tree_top_k": 2,
-        "draft_tree_depth": 3,
+        **TREES,
     },
-    f"draft model of {LAYERS} layers, k = 3": {  # as a checkpoint of its own, with KV of its own
+    f"draft model of {SHALLOW} layers, k = 3": {  # as a checkpoint of its own, with KV of its own
         "method": "draft_model",
         "model": "shallow",
         "num_speculative_tokens": 3,
@@ -56,10 +54,10 @@ METHODS: dict[str, dict[str, Any] | None] = {
 }
 
 
-def measure(
+def in_turns(
     engines: dict[str, LLM], prompts: list[list[int]], streams: int, num_tokens: int
 ) -> list[dict[str, Any]]:
-    """All engines over the prompts, in turns."""
+    """Answer the prompts with all engines in turns; a row of results for each engine."""
     params = SamplingParams(temperature=0, max_tokens=num_tokens, ignore_eos=True)
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     counters = {name: SpecCounters() for name in engines}
@@ -77,13 +75,12 @@ def measure(
     rows = []
     for name, llm in engines.items():
         count = counters[name]
-        ratios = [off / on for off, on in zip(seconds["off"], seconds[name], strict=True)]
         rows.append(
             {
                 "method": name,
                 "streams": streams,
                 "tokens_per_second": num_tokens * len(prompts) / sum(seconds[name]),
-                "speedup": median(ratios),
+                "speedup": median_ratio(seconds["off"], seconds[name]),
                 "acceptance_per_pos": count.acceptance_intervals_per_pos,
                 "mean_acceptance_length": count.mean_acceptance_length,
                 "tokens_per_step": count.tokens_per_step,
@@ -102,9 +99,9 @@ def measure(
 
 
 def prompts_of(dataset: str, llm: LLM, num_prompts: int, num_tokens: int) -> list[list[int]]:
-    """Twice `num_prompts` prompts: a half for each number of streams."""
+    """Return twice `num_prompts` prompts: a half for each number of streams."""
     if dataset == AGENT:
-        return agent_replay(llm, 20, 2 * num_prompts // (1 + len(TURNS)), num_tokens)
+        return agent_replay(llm, 20, 2 * num_prompts // (1 + len(EDITS)), num_tokens)
     texts = load_prompts(dataset)[: 2 * num_prompts]
     return [llm.encode_chat([{"role": "user", "content": text}]) for text in texts]
 
@@ -117,7 +114,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        shallow_checkpoint(Path("shallow"), LAYERS)
+        shallow_checkpoint(Path("shallow"), SHALLOW)
         for dataset in options.datasets:
             engines = {
                 name: LLM("demo", max_model_len=2048, speculative_config=speculative)
@@ -128,7 +125,7 @@ def main() -> None:
                 llm.generate(["one two one two one two"], SamplingParams(max_tokens=8))
             for i, streams in enumerate(STREAMS):
                 half = prompts[i * options.prompts : (i + 1) * options.prompts]
-                for row in measure(engines, half, streams, options.tokens):
+                for row in in_turns(engines, half, streams, options.tokens):
                     rows.append({"dataset": dataset, **row})
                     print(
                         f"{dataset:13} {row['method']:32} {streams} streams "
@@ -137,7 +134,9 @@ def main() -> None:
                         flush=True,
                     )
             settings = {"prompts": options.prompts, "tokens_per_text": options.tokens}
-            write_result("drafters", {**settings, "methods": METHODS, "rows": rows})
+            brief, samples = split_rows(rows, "counters", "seconds")
+            summary = {**settings, "methods": METHODS, "rows": brief}
+            write_result("drafters", summary, {"rows": samples})
 
 
 if __name__ == "__main__":

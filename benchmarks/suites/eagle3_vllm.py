@@ -10,7 +10,9 @@ import json
 import subprocess
 from typing import Any
 
-from benchmarks.common import HERE, chat_prompts, write_result
+from benchmarks.constants import ROOT
+from benchmarks.keeping import write_result
+from benchmarks.prompts import chat_prompts
 from fairdraft import LLM, SamplingParams
 
 
@@ -47,7 +49,7 @@ def main() -> None:
     run = subprocess.run(
         [options.vllm_python, "-m", "benchmarks.workers.vllm_acceptance"],
         input=json.dumps(job),
-        cwd=HERE.parent,
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )

@@ -9,15 +9,16 @@ each in an engine of its own. The equation's prediction stands beside what was m
 from __future__ import annotations
 
 import argparse
-from statistics import median
 from typing import Any
 
-from benchmarks.common import DATASETS, write_result
+from benchmarks.constants import DATASETS
+from benchmarks.keeping import split_rows, write_result
 from fairdraft import LLM, SamplingParams
 from fairdraft.bench.datasets import load_prompts
 from fairdraft.bench.measurement import Measurement, measure, record
 from fairdraft.cli.forecast import Forecast
 from fairdraft.models.heads import head_cost
+from fairdraft.stats.side_by_side import median_ratio
 
 TREE = {"draft_tree_top_k": 4, "num_speculative_tokens": 8, "draft_tree_depth": 3}
 METHODS: dict[str, dict[str, Any] | None] = {
@@ -38,7 +39,7 @@ METHODS: dict[str, dict[str, Any] | None] = {
 
 
 def footprint(llm: LLM) -> dict[str, float]:
-    """What a drafter takes beside its target, and c by bytes; nothing for a hybrid."""
+    """Return what a drafter takes beside its target, and c by bytes; nothing for a hybrid."""
     proposer: Any = llm.engine.proposer
     drafter = getattr(proposer, "drafter", None)
     head = drafter.runner.model if drafter else getattr(proposer, "head", None)
@@ -80,13 +81,13 @@ def main() -> None:
             whole = Measurement()
             for run in runs[name]:
                 whole.add(run)
-            pairs = zip(runs["off"], runs[name], strict=True)
+            seconds, plain = ([run.seconds for run in runs[each]] for each in (name, "off"))
             row: dict[str, Any] = {
                 "dataset": dataset,
                 "method": name,
                 "tokens_per_second": whole.tokens_per_second,
-                "speedup": median(a.seconds / b.seconds for a, b in pairs),
-                "seconds": [run.seconds for run in runs[name]],
+                "speedup": median_ratio(plain, seconds),
+                "seconds": seconds,
                 **footprint(llm),
             }
             if name != "off":
@@ -96,6 +97,7 @@ def main() -> None:
                     "verify_growth": forecast.verify_growth,
                     "predicted_speedup": forecast.speedup,
                     "acceptance_per_pos": whole.counters.acceptance_intervals_per_pos,
+                    "mean_acceptance_length": whole.counters.mean_acceptance_length,
                     "counters": record(whole.counters),
                 }
             rows.append(row)
@@ -106,7 +108,8 @@ def main() -> None:
                 flush=True,
             )
     settings = {"prompts": options.prompts, "tokens_per_text": options.tokens}
-    write_result("heads", {**settings, "methods": METHODS, "rows": rows})
+    brief, samples = split_rows(rows, "counters", "seconds")
+    write_result("heads", {**settings, "methods": METHODS, "rows": brief}, {"rows": samples})
 
 
 if __name__ == "__main__":

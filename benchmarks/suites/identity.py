@@ -29,7 +29,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import WORK, chat_prompts, kept, shallow_checkpoint, write_result
+from benchmarks.checkpoints import shallow_checkpoint
+from benchmarks.constants import LOOKUP, SHALLOW, TREES, WORK
+from benchmarks.keeping import kept, write_result
+from benchmarks.prompts import chat_prompts
 from fairdraft import LLM, SamplingParams
 from fairdraft.models import load_checkpoint
 
@@ -48,8 +51,7 @@ DESIGN = [
     (8, 8, True, False, False),
 ]
 
-SELF = {"method": "draft_model", "num_draft_layers": 26}
-TREES = {"num_speculative_tokens": 6, "draft_tree_top_k": 2, "draft_tree_depth": 3}
+SELF = {"method": "draft_model", "num_draft_layers": SHALLOW}
 SUFFIX_TREES = {
     "method": "suffix",
     "num_speculative_tokens": 8,
@@ -83,8 +85,7 @@ Texts = list[list[int]]
 
 
 def ngram(k: int) -> dict[str, Any] | None:
-    lookup = {"prompt_lookup_max": 4, "prompt_lookup_min": 2}
-    return {"method": "ngram", "num_speculative_tokens": k, **lookup} if k else None
+    return {"method": "ngram", "num_speculative_tokens": k, **LOOKUP} if k else None
 
 
 def engine(
@@ -188,7 +189,7 @@ def main() -> None:
     ) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder, chdir(folder):
             if speculative and speculative.get("model"):
-                shallow_checkpoint(Path("shallow"), 26, "float32")
+                shallow_checkpoint(Path("shallow"), SHALLOW, "float32")
             llm = engine(options.model, speculative, *setting)
             shorter = [replace(one, max_tokens=NUM_TOKENS // share) for one in params[::share]]
             return generate(llm, prompts[::share], shorter)

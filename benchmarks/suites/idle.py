@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import write_result
-from benchmarks.suites.controller import HOT, METHODS, configuration, load
+from benchmarks.keeping import split_rows, write_result
+from benchmarks.suites.controller_grid import HOT, METHODS, configuration, load
 from fairdraft import LLM, SamplingParams
 from fairdraft.bench.datasets import load_prompts
 from fairdraft.proposers.auto import AutoProposer
@@ -60,12 +60,14 @@ def main() -> None:
                 "step_ms": float(np.median(total) * 1e3),
                 "share": float(propose.sum() / total.sum()),
                 "later_share": float(propose[BEGIN:].sum() / total[BEGIN:].sum()),
-                "propose_ms": [round(1e3 * seconds, 4) for seconds in propose],
+                "propose_ms": float(np.median(propose) * 1e3),
+                "samples_ms": [round(1e3 * seconds, 4) for seconds in propose],
             }
             rows.append(row)
-            print({name: value for name, value in row.items() if name != "propose_ms"}, flush=True)
+            print({name: value for name, value in row.items() if name != "samples_ms"}, flush=True)
         llm.close()
-    write_result("idle", {"tokens": TOKENS, "begin": BEGIN, "rows": rows})
+    brief, samples = split_rows(rows, "samples_ms")
+    write_result("idle", {"tokens": TOKENS, "begin": BEGIN, "rows": brief}, {"rows": samples})
 
 
 if __name__ == "__main__":

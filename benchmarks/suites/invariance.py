@@ -16,25 +16,21 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
-from statistics import median
 from time import perf_counter
 from typing import Any
 
 import torch
 from transformers import DynamicCache
 
-from benchmarks.common import WORK, chat_prompts, kept, write_result
+from benchmarks.constants import NGRAM, PROMPTS, WORK
+from benchmarks.keeping import kept, write_result
+from benchmarks.prompts import chat_prompts
 from fairdraft import LLM, SamplingParams
 from fairdraft.models import ModelRunner, load_checkpoint
 from fairdraft.models.invariance import run_in_pieces
+from fairdraft.stats.side_by_side import median_ratio
 
 NUM_TOKENS = 256
-NGRAM = {
-    "method": "ngram",
-    "num_speculative_tokens": 4,
-    "prompt_lookup_max": 4,
-    "prompt_lookup_min": 2,
-}
 # batch, n-gram, rows a step, blocks in the pool
 RUNS: dict[str, tuple[int, bool, int, int | None]] = {
     "off, batch 8": (8, False, 512, None),
@@ -148,7 +144,7 @@ def _transformers_argmax(model: Any, token_ids: list[int], cut: tuple[int, ...])
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--each", type=int, default=20, help="prompts of each dataset")
+    parser.add_argument("--each", type=int, default=PROMPTS, help="prompts of each dataset")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--flip-texts", type=int, default=6)
     parser.add_argument("--only", help="compute only this part, for running parts side by side")
@@ -190,7 +186,7 @@ def main() -> None:
         )
         print(rows[-1])
     ratios = {
-        name: median(on / off for on, off in zip(s["on"], s["off"], strict=True))
+        name: median_ratio(s["on"], s["off"])
         for name, s in (("decoding", done["cost"]), ("prefill", done["prefill"]))
     }
     print(ratios)

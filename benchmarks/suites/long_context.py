@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import write_result
+from benchmarks.keeping import write_result
 from fairdraft import SamplingParams, SpeculativeConfig
 from fairdraft.config import EngineConfig
 from fairdraft.economics.acceptance import constant
@@ -122,8 +122,8 @@ def main() -> None:
             "bandwidth": profile.bandwidth,
             "flops": flops,
             "rows": found,
-            "profile": profile.to_json(),
         },
+        {"profile": profile.to_json()},
     )
 
 

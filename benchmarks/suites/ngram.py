@@ -7,25 +7,23 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from benchmarks.common import DATASETS, NOISE, RESULTS, replay
+from benchmarks.constants import DATASETS, PROMPTS, SEED
+from benchmarks.keeping import write_result
+from benchmarks.lookup_replay import NOISE, replay_text
 from fairdraft import LLM, SamplingParams
 from fairdraft.bench.datasets import load_prompts
 from fairdraft.proposers.ngram import MATCHES, NgramProposer
 from fairdraft.request import Request
 from fairdraft.telemetry import SpecCounters
-from fairdraft.telemetry.environment import benchmark_environment
 
 
 def proposal_microseconds(context: int, repeats: int = 400) -> list[float]:
     """Times of proposals, each after one more token, on a text with many repeats."""
-    rng = random.Random(0)
+    rng = random.Random(SEED)
     text = [rng.randrange(400) for _ in range(context)]
     request = Request("r", tuple(text), SamplingParams())
     proposer = NgramProposer(4, prompt_lookup_max=4, prompt_lookup_min=2)
@@ -40,9 +38,6 @@ def proposal_microseconds(context: int, repeats: int = 400) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=RESULTS / "ngram.json")
-    options = parser.parse_args()
     cost: dict[int, list[float]] = {1_000: [], 100_000: []}
     for _ in range(5):
         for context, times in cost.items():
@@ -54,7 +49,7 @@ def main() -> None:
     params = SamplingParams(temperature=0, max_tokens=128, ignore_eos=True)
     rows = []
     for dataset in DATASETS:
-        chats = [[{"role": "user", "content": text}] for text in load_prompts(dataset, 20)]
+        chats = [[{"role": "user", "content": text}] for text in load_prompts(dataset, PROMPTS)]
         outputs = llm.chat(chats, params, use_tqdm=True)
         for k in (2, 4, 8):
             for match in MATCHES:
@@ -62,7 +57,9 @@ def main() -> None:
                 for output in outputs:
                     text = output.outputs[0].token_ids
                     total.merge(
-                        replay(NgramProposer(k, 4, 2, match), "r", output.prompt_token_ids, text)
+                        replay_text(
+                            NgramProposer(k, 4, 2, match), "r", output.prompt_token_ids, text
+                        )
                     )
                 row = {
                     "dataset": dataset,
@@ -75,13 +72,10 @@ def main() -> None:
                 rows.append(row)
                 print(f"{dataset:10} k={k} {match:9} {total.tokens_per_step:.3f} tokens a step")
     report = {
-        "environment": benchmark_environment(),
         "proposal_us": {str(c): median(t) for c, t in cost.items()},
-        "samples_us": {str(c): t for c, t in cost.items()},
         "match": rows,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=1) + "\n")
+    write_result("ngram", report, {"samples_us": {str(c): t for c, t in cost.items()}})
 
 
 if __name__ == "__main__":

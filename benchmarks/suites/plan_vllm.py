@@ -10,16 +10,16 @@ python -m benchmarks.suites.plan_vllm --model DIR --vllm-python PYTHON
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import HERE, WORK, kept, write_result
-from fairdraft.bench.datasets import load_prompts
+from benchmarks.constants import LOOKUP, WORK
+from benchmarks.keeping import kept, split_rows, write_result
+from benchmarks.prompts import chat_prompts
+from benchmarks.workers.process import WorkerProcess
 from fairdraft.economics.planner import plan
 from fairdraft.economics.step_costs import StepCosts
 from fairdraft.economics.traffic import Acceptance
@@ -31,61 +31,34 @@ STREAMS = {1: 6, 8: 16}  # and prompts of each sweep
 TOKENS = 64
 REPEATS = 3  # in turns; medians count
 SETTLE = 0.5  # seconds in which an engine's threads stop waiting for more
-METHOD = {"method": "ngram", "prompt_lookup_max": 4, "prompt_lookup_min": 2}
+METHOD = {"method": "ngram", **LOOKUP}
 Groups = list[list[list[int]]]
 
 
-class Worker:
-    """vLLM at one draft length, in a process of its own."""
-
-    def __init__(self, options: argparse.Namespace, k: int, warm_up: list[int]) -> None:
-        self.log = (WORK / f"plan-vllm-{k}.log").open("w+")
-        self.process = subprocess.Popen(
-            [options.vllm_python, "-m", "benchmarks.workers.vllm_sweep"],
-            cwd=HERE.parent,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-        )
-        job = {
-            "model": options.model,
-            "speculative": {**METHOD, "num_speculative_tokens": k} if k else None,
-            "max_tokens": TOKENS,
-            "warm_up": warm_up,
-        }
-        self.version = self.ask(job)["vllm"]
-
-    def ask(self, what: Any) -> Any:
-        """One line there, one back."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(what) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            self.log.seek(0)
-            raise SystemExit(f"vLLM failed:\n{self.log.read()[-3000:]}")
-        return json.loads(line)
-
-    def close(self) -> None:
-        """End it."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+def start(options: argparse.Namespace, k: int, warm_up: list[int]) -> tuple[WorkerProcess, str]:
+    """Start vLLM at one draft length; the process and vLLM's version."""
+    worker = WorkerProcess(options.vllm_python, ["-m", "benchmarks.workers.vllm_sweep"])
+    job = {
+        "model": options.model,
+        "speculative": {**METHOD, "num_speculative_tokens": k} if k else None,
+        "max_tokens": TOKENS,
+        "warm_up": warm_up,
+    }
+    return worker, worker.ask(job)["vllm"]
 
 
 def groups(prompts: Sequence[list[int]], name: str, streams: int) -> Groups:
-    """A sweep's prompts, as many in each group as run at once."""
+    """Return a sweep's prompts, as many in each group as run at once."""
     count = STREAMS[streams]
     first = (0 if streams == 1 else 2 * STREAMS[1]) + list(SWEEPS).index(name) * count
     chosen = [prompts[(first + i) % len(prompts)] for i in range(count)]
     return [chosen[i : i + streams] for i in range(0, count, streams)]
 
 
-def measure(options: argparse.Namespace, prompts: Sequence[list[int]]) -> dict[str, Any]:
-    """Every sweep at every k and load; per run, what a group took in the median."""
-    workers = {k: Worker(options, k, prompts[-1]) for k in KS}
+def sweep(options: argparse.Namespace, prompts: Sequence[list[int]]) -> dict[str, Any]:
+    """Run every sweep at every k and load; per run, what a group took in the median."""
+    started = {k: start(options, k, prompts[-1]) for k in KS}
+    workers = {k: worker for k, (worker, _) in started.items()}
     found = []
     for name, ks in SWEEPS.items():
         for streams in STREAMS:
@@ -117,12 +90,12 @@ def measure(options: argparse.Namespace, prompts: Sequence[list[int]]) -> dict[s
                     }
                 )
     for worker in workers.values():
-        worker.close()
-    return {"vllm": workers[0].version, "runs": found}
+        worker.stop()
+    return {"vllm": started[0][1], "runs": found}
 
 
 def reading(run: dict[str, Any]) -> Reading:
-    """What vLLM's counters and the clock say of a run."""
+    """Return what vLLM's counters and the clock say of a run."""
     counts, streams, k = run["counters"], run["streams"], run["k"]
     accepted = counts.get("accepted_tokens", 0)
     return Reading(
@@ -146,16 +119,9 @@ def main() -> None:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(options.model)
-    prompts = [
-        list(
-            tokenizer.apply_chat_template(
-                [{"role": "user", "content": text}], add_generation_prompt=True, return_dict=True
-            )["input_ids"]
-        )
-        for text in load_prompts("humaneval", 40)
-    ]
+    prompts = chat_prompts(tokenizer, 40, ("humaneval",))
     WORK.mkdir(parents=True, exist_ok=True)
-    measured = kept(WORK, "plan_vllm", lambda: measure(options, prompts))
+    measured = kept(WORK, "plan_vllm", lambda: sweep(options, prompts))
     found = measured["runs"]
     short = [reading(run) for run in found if run["name"] == "short"]
     longest = [each for each in short if each.stated_k == max(KS)]
@@ -192,7 +158,9 @@ def main() -> None:
             )
         print(f"  chosen / best: {rates[chosen[streams]] / rates[best]:.3f}")
     settings = {"settings": METHOD, "tokens": TOKENS, "repeats": REPEATS}
-    write_result("plan_vllm", {**settings, **measured, "rows": rows})
+    brief, samples = split_rows(found, "samples")
+    summary = {**settings, "vllm": measured["vllm"], "rows": rows, "runs": brief}
+    write_result("plan_vllm", summary, {"runs": samples})
 
 
 if __name__ == "__main__":

@@ -21,11 +21,12 @@ import matplotlib
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.common import HERE, write_result
+from benchmarks.constants import DOCS, ROOT
+from benchmarks.keeping import write_result
 
 KILLED_AT = 40  # steps
-PICTURE = HERE.parent / "docs" / "resume.png"
-DATA = HERE.parent / "recipes" / "code.jsonl"
+PICTURE = DOCS / "resume.png"
+DATA = ROOT / "recipes" / "code.jsonl"
 RUN = "from fairdraft.cli.main import main; import sys; main(sys.argv[1:])"
 
 

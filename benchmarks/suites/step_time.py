@@ -10,10 +10,8 @@ Interleaved rounds (A B A B …) and medians. SmolLM2-135M, decode steps of one 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -21,10 +19,9 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from benchmarks.keeping import write_result
 from fairdraft.models import FlatBatch, ModelRunner, load_checkpoint
-from fairdraft.telemetry.environment import benchmark_environment
 
-HERE = Path(__file__).parent.parent
 BLOCK = 16
 
 
@@ -71,7 +68,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="demo")
     parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "step_time.json")
     options = parser.parse_args()
 
     jobs: dict[str, Callable[[], Any]] = {}
@@ -105,14 +101,8 @@ def main() -> None:
     medians = {name: median(values) for name, values in samples.items()}
     for name, value in medians.items():
         print(f"{name:55} {value:7.1f} ms   fastest {min(samples[name]):7.1f}")
-    report = {
-        "environment": benchmark_environment(),
-        "weight_bytes": weight_bytes,
-        "median_ms": medians,
-        "samples_ms": samples,
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=1) + "\n")
+    summary = {"weight_bytes": weight_bytes, "median_ms": medians}
+    write_result("step_time", summary, {"samples_ms": samples})
 
 
 if __name__ == "__main__":

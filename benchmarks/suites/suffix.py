@@ -18,8 +18,10 @@ from typing import Any
 
 import matplotlib
 
-from benchmarks.common import HERE, NOISE, replay, write_result
-from benchmarks.workloads import similar_requests
+from benchmarks.constants import DATASETS, DOCS, LOOKUP, SEED
+from benchmarks.keeping import write_result
+from benchmarks.lookup_replay import NOISE, replay_text
+from benchmarks.prompts import similar_requests
 from fairdraft import LLM, SamplingParams, SpeculativeConfig
 from fairdraft.bench.datasets import load_prompts
 from fairdraft.proposers import build_proposer
@@ -30,7 +32,7 @@ from fairdraft.telemetry import SpecCounters
 
 K = 8
 CURVES: dict[str, dict[str, Any]] = {
-    "ngram": {"method": "ngram", "prompt_lookup_max": 4, "prompt_lookup_min": 2},
+    "ngram": {"method": "ngram", **LOOKUP},
     "suffix, own text only": {"method": "suffix", "suffix_decoding_max_cached_requests": 0},
     "suffix": {"method": "suffix"},
     "suffix trees": {"method": "suffix", "suffix_decoding_use_tree_spec": True},
@@ -39,7 +41,7 @@ CURVES: dict[str, dict[str, Any]] = {
 
 def words(llm: LLM) -> list[int]:
     """Tokens as they are in real text: all shipped prompts, one after the other."""
-    texts = [text for name in ("humaneval", "gsm8k", "mt_bench") for text in load_prompts(name)]
+    texts = [text for name in DATASETS for text in load_prompts(name)]
     return [token for text in texts for token in llm.tokenizer.encode(text)]
 
 
@@ -55,7 +57,7 @@ def past_answers(vocabulary: list[int], count: int, rng: random.Random) -> list[
 def proposal_microseconds(
     vocabulary: list[int], num_tokens: int, tree: bool, repeats: int = 2_000
 ) -> tuple[list[float], SuffixIndex]:
-    rng = random.Random(0)
+    rng = random.Random(SEED)
     proposer = SuffixProposer(K, suffix_decoding_use_tree_spec=tree)
     assert proposer.past is not None
     for text in past_answers(vocabulary, num_tokens, rng):
@@ -105,7 +107,7 @@ def curve(
         proposer = build_proposer(config)
         assert proposer is not None
         for i, (prompt, text) in enumerate(family):
-            totals[i].merge(replay(proposer, str(i), prompt, text))
+            totals[i].merge(replay_text(proposer, str(i), prompt, text))
     return [total.tokens_per_step for total in totals]
 
 
@@ -120,7 +122,7 @@ def plot(curves: dict[str, list[float]]) -> None:
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
     figure.tight_layout()
-    figure.savefig(HERE.parent / "docs" / "suffix.png", dpi=120)
+    figure.savefig(DOCS / "suffix.png", dpi=120)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import write_result
+from benchmarks.keeping import write_result
 from benchmarks.suites.step_time import flat_batch
 from fairdraft.config import EngineConfig, SamplingParams
 from fairdraft.draft import Draft
@@ -55,8 +55,8 @@ def verify(engine: Engine, requests: list[Request], drafts: list[Draft], logits:
     return accepted
 
 
-def measure(vocabulary: int, rounds: int) -> dict[str, Any]:
-    """Median milliseconds by case. Laws are peaked as a language model's are, q near p."""
+def time_verdicts(vocabulary: int, rounds: int) -> dict[str, Any]:
+    """Return median milliseconds by case. Laws are peaked as a language model's are, q near p."""
     generator = torch.Generator().manual_seed(0)
     rows = REQUESTS * (K + 1)
     logits = torch.randn(rows, vocabulary, generator=generator) * 2
@@ -115,14 +115,16 @@ def main() -> None:
     options = parser.parse_args()
     step = step_ms(options.rounds)
     print(f"a step of {REQUESTS} × {K + 1} rows: {step:.0f} ms")
-    vocabularies = {str(v): measure(v, options.rounds) for v in (49_152, 128_256)}
+    vocabularies = {str(v): time_verdicts(v, options.rounds) for v in (49_152, 128_256)}
     for vocabulary, found in vocabularies.items():
         for name, value in found["median_ms"].items():
             print(
                 f"{vocabulary:>7} {name:30} {value:7.1f} ms  {value / (value + step):6.1%}  "
                 f"+{found['peak_growth_mib'][name]:.0f} MiB, rows {found['rows_mib']:.0f} MiB"
             )
-    write_result("verification", {"step_ms": step, "vocabularies": vocabularies})
+    samples = {v: {"samples_ms": found.pop("samples_ms")} for v, found in vocabularies.items()}
+    summary = {"step_ms": step, "vocabularies": vocabularies}
+    write_result("verification", summary, {"vocabularies": samples})
 
 
 if __name__ == "__main__":

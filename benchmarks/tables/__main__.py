@@ -5,28 +5,21 @@ A table stands between `<!-- table: NAME -->` and `<!-- end -->`; everything bet
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+from benchmarks.constants import DOCS, RESULTS, ROOT
+from benchmarks.keeping import read_summary
 from benchmarks.tables.drafters import DRAFTERS
 from benchmarks.tables.pricing import PRICING
 from benchmarks.tables.proofs import PROOFS, Report, Rows
 
-ROOT = Path(__file__).parent.parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "drafters", "pricing", "proofs")),
+    *(DOCS / f"{name}.md" for name in ("benchmarks", "drafters", "pricing", "proofs")),
 )
-
-
-def load(name: str) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-    return result
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -47,12 +40,13 @@ def step(
     dtype: str, engine: str = "fairdraft", requests: int = 1, rows: int = 1, ctx: int = 300
 ) -> float:
     name = f"{dtype} {engine} requests={requests} rows={rows} context={ctx}"
-    return float(load("step_time")["median_ms"][name])
+    return float(read_summary("step_time")["median_ms"][name])
 
 
 def summary() -> str:
-    peers = {(c["engine"], c["method"], c["streams"]): c for c in load("peers")["configs"]}
-    ratios = load("peers")["ratios"]
+    """Write the table of engines side by side."""
+    report = read_summary("peers")
+    peers = {(c["engine"], c["method"], c["streams"]): c for c in report["configs"]}
 
     def speed(engine: str, method: str, streams: int) -> str:
         config = peers.get((engine, method, streams))
@@ -67,24 +61,23 @@ def summary() -> str:
     ]:
         cells = [speed(engine, method, streams) for engine in ("fairdraft", "vllm", "transformers")]
         for peer in ("vllm", "transformers"):
-            ratio = ratios.get(f"{method}, {streams} streams: fairdraft / {peer}")
+            ratio = report["ratios"].get(f"{method}, {streams} streams: fairdraft / {peer}")
             cells.append(f"{ratio:.2f}×" if ratio else "–")
         rows.append([label, *cells])
     header = ["tokens/s", "fairdraft", "vLLM", "transformers", "/ vLLM", "/ transformers"]
-    settings, hardware = load("peers")["settings"], load("peers")["hardware"]
+    settings, environment = report["settings"], report["environment"]
     versions = {
-        name: number for each in load("peers")["versions"].values() for name, number in each.items()
+        name: number for each in report["versions"].values() for name, number in each.items()
     }
     listed = ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
-    return "\n\n".join(
-        [
-            markdown(header, rows),
-            f"SmolLM2-135M, {settings['dtype']}, {len(settings['prompt_tokens'])} humaneval "
-            f"prompts, {settings['max_tokens']} new tokens each, greedy; medians of "
-            f"{settings['rounds']} interleaved rounds on {hardware['cores']} cores "
-            f"({hardware['cpu']}), {load('peers')['created'][:10]}. {listed}.",
-        ]
+    mode = f"fairdraft with {report['modes']['fairdraft']}. " if "modes" in report else ""
+    note = (
+        f"SmolLM2-135M, {settings['dtype']}, {len(settings['prompt_tokens'])} humaneval "
+        f"prompts, {settings['max_tokens']} new tokens each, greedy; medians of "
+        f"{settings['rounds']} interleaved rounds on {environment['cores']} cores "
+        f"({environment['cpu']}), {environment['date'][:10]}. {mode}{listed}."
     )
+    return "\n\n".join([markdown(header, rows), note])
 
 
 def steps() -> str:
@@ -99,7 +92,7 @@ def steps() -> str:
                 *(f"{value:.1f}" for value in (*ours, *theirs)),
                 f"{ours[0] / theirs[0]:.2f}",
                 f"{ours[1] / ours[0]:.2f}",
-                f"{load('step_time')['median_ms'][f'{dtype} sum']:.1f}",
+                f"{read_summary('step_time')['median_ms'][f'{dtype} sum']:.1f}",
             ]
         )
     header = [
@@ -123,13 +116,13 @@ def steps() -> str:
             "The floor is a plain torch sum over as many bytes as the weights have.",
             markdown(["bfloat16, context", "1 row, ms", "5 rows, ms"], rows_by_context),
             markdown(["bfloat16, context 300", "ms"], batch),
-            machine(load("step_time")["environment"]),
+            machine(read_summary("step_time")["environment"]),
         ]
     )
 
 
 def identity(name: str) -> str:
-    report = load(name)
+    report = read_summary(name)
     rows = []
     for row in report["rows"]:
         near = sum(m["near_tie"] for m in row["mismatches"])
@@ -161,7 +154,7 @@ def identity(name: str) -> str:
 
 
 def ngram() -> str:
-    report = load("ngram")
+    report = read_summary("ngram")
     cost = ", ".join(f"{int(c):,} tokens: {t:.1f} µs" for c, t in report["proposal_us"].items())
     found = {(r["dataset"], r["k"], r["match"]): r["tokens_per_step"] for r in report["match"]}
     rows = [
@@ -178,7 +171,7 @@ def ngram() -> str:
 
 
 def bench() -> str:
-    report = load("bench")
+    report = read_summary("bench")
     rows = []
     for cell in report["cells"]:
         counters = cell["counters"]
@@ -212,7 +205,7 @@ def bench() -> str:
 
 def written(needs: str, write: Callable[[Report], Rows]) -> str:
     """A table of `tables_proofs` or `tables_drafters`."""
-    report = load(needs)
+    report = read_summary(needs)
     header, rows, note = write(report)
     return "\n\n".join([markdown(header, rows), note, machine(report["environment"])])
 

@@ -65,7 +65,7 @@ def heads(report: Report) -> Rows:
             line += ["–"] * (POSITIONS + 3) + [f"{row['tokens_per_second']:.1f}", "–", "–", "–"]
         else:
             line += acceptance(row)
-            line += [f"{row['counters']['mean_acceptance_length']:.2f}"]
+            line += [f"{row['mean_acceptance_length']:.2f}"]
             line += [f"{row['c']:.3f}", f"{row['verify_growth']:.2f}"]
             line += [f"{row['tokens_per_second']:.1f}", f"{row['predicted_speedup']:.2f}×"]
             line += [f"{row['speedup']:.2f}×"]
