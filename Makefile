@@ -46,11 +46,11 @@ lint: $(READY)
 bench: $(READY)
 	for name in identity coupled invariance step_time verification block context ngram suffix \
 			drafters heads assisted resume; do \
-		$(BIN)/python -m benchmarks.$$name || exit 1; done
-	$(BIN)/python -m benchmarks.identity --others
+		$(BIN)/python -m benchmarks.suites.$$name || exit 1; done
+	$(BIN)/python -m benchmarks.suites.identity --others
 	for part in profile traces live report; do \
-		$(BIN)/python -m benchmarks.controller $$part || exit 1; done
-	for name in idle long_context; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+		$(BIN)/python -m benchmarks.suites.controller $$part || exit 1; done
+	for name in idle long_context; do $(BIN)/python -m benchmarks.suites.$$name || exit 1; done
 	$(BIN)/fairdraft bench run humaneval gsm8k mt_bench --k 4 --concurrency 8 \
 		--out benchmarks/results/bench.json
 	FORCE_COLOR=1 $(BIN)/fairdraft demo --svg docs/demo.svg

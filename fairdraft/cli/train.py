@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from fairdraft.cli.datasets import load_prompts
+from fairdraft.bench.datasets import load_prompts
 from fairdraft.cli.options import Model, OldTarget, refuse_old_target
 from fairdraft.cli.outputs import require_folder
 from fairdraft.config import require_int
