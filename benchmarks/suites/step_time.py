@@ -28,19 +28,15 @@ BLOCK = 16
 def flat_batch(requests: int, rows: int, context: int) -> FlatBatch:
     """`rows` new tokens for each of `requests` requests that have `context` tokens."""
     blocks = -(-(context + rows) // BLOCK)
-    tables = [list(range(i * blocks, (i + 1) * blocks)) for i in range(requests)]
-    places = torch.arange(context, context + rows)
-    slots = [torch.tensor(t)[places // BLOCK] * BLOCK + places % BLOCK for t in tables]
     total = requests * rows
-    return FlatBatch(
-        token_ids=torch.arange(total) * 37 % 40_000,
-        positions=places.repeat(requests),
-        slots=torch.cat(slots),
-        cu_rows=list(range(0, total + 1, rows)),
-        context_lens=[context] * requests,
-        block_tables=tables,
-        block_size=BLOCK,
-        logit_rows=torch.arange(total),
+    tokens = [i * 37 % 40_000 for i in range(total)]
+    return FlatBatch.of(
+        [tokens[i * rows : (i + 1) * rows] for i in range(requests)],
+        [context] * requests,
+        [range(i * blocks, (i + 1) * blocks) for i in range(requests)],
+        BLOCK,
+        torch.device("cpu"),
+        logit_rows=range(total),
     )
 
 

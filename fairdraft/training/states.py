@@ -27,28 +27,15 @@ def hidden_states(
     runner: ModelRunner, texts: Sequence[Sequence[int]], layers: Collection[int]
 ) -> dict[int, Tensor]:
     """Run the target over texts and return layer id → [all tokens, d], one text after the other."""
-    cu_rows, first = [0], 0
-    slots: list[int] = []
+    first = 0
     tables: list[range] = []
     for tokens in texts:
         blocks = -(-len(tokens) // BLOCK)
         tables.append(range(first, first + blocks))
-        slots += range(first * BLOCK, first * BLOCK + len(tokens))
         first += blocks
-        cu_rows.append(cu_rows[-1] + len(tokens))
     if runner.storage is None or len(runner.storage.keys[0]) < first * BLOCK:
         runner.allocate(2 * first * BLOCK, BLOCK)
-    device = runner.device
-    batch = FlatBatch(
-        torch.tensor([token for tokens in texts for token in tokens], device=device),
-        torch.tensor([i for tokens in texts for i in range(len(tokens))], device=device),
-        torch.tensor(slots, device=device),
-        cu_rows,
-        [0] * len(texts),
-        tables,
-        BLOCK,
-        torch.empty(0, dtype=torch.int64, device=device),
-    )
+    batch = FlatBatch.of(texts, [0] * len(texts), tables, BLOCK, runner.device)
     return dict(runner.run(batch, layers).hidden)
 
 

@@ -43,33 +43,27 @@ def flat_batch(
         shift: slots and positions lie this much before the tokens' own, for drafters whose rows
             stand for the position before the token they read.
     """
-    token_ids: list[int] = []
+    token_ids: list[list[int]] = []
     positions: list[int] = []
-    slots: list[int] = []
     wanted: list[int] = []
-    cu_rows = [0]
     ancestors: dict[int, Tensor] = {}
     for i, span in enumerate(spans):
         request, draft, known = span.request, span.draft, span.request.num_tokens
-        for place in range(span.first, span.last):
-            node = place - known
-            token_ids.append(request.token_ids[place] if node < 0 else draft.token_ids[node])
-            position = place if node < 0 else known - 1 + draft.depths[node + 1]
-            positions.append(position - shift)
-            block, offset = divmod(place - shift, block_size)
-            slots.append(request.block_table[block] * block_size + offset)
+        nodes = range(max(span.first - known, 0), span.last - known)
+        tokens = request.token_ids[span.first : span.last]
+        token_ids.append([*tokens, *(draft.token_ids[node] for node in nodes)])
+        positions.extend(range(span.first - shift, min(span.last, known) - shift))
+        positions.extend(known - 1 + draft.depths[node + 1] - shift for node in nodes)
         if not draft.is_chain:
             ancestors[i] = ancestor_mask(known - span.first, draft)
-        cu_rows.append(len(token_ids))
-        wanted.extend(range(cu_rows[-1] - span.num_logit_rows, cu_rows[-1]))
-    return FlatBatch(
-        torch.tensor(token_ids, device=device),
-        torch.tensor(positions, device=device),
-        torch.tensor(slots, device=device),
-        cu_rows,
+        wanted.extend(range(len(positions) - span.num_logit_rows, len(positions)))
+    return FlatBatch.of(
+        token_ids,
         [span.first - shift for span in spans],
         [span.request.block_table for span in spans],
         block_size,
-        torch.tensor(wanted, dtype=torch.int64, device=device),
-        ancestors,
+        device,
+        positions=positions,
+        logit_rows=wanted,
+        ancestors=ancestors,
     )

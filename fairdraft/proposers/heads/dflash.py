@@ -70,29 +70,14 @@ class DFlashDrafter(ParallelDrafter):
 
     def _blocks(self, underway: Sequence[Underway]) -> FlatBatch:
         """Return the blocks side by side, each behind its request's text."""
-        rows, size = 1 + self.shape.depth, self.target.block_size
-        token_ids: list[int] = []
-        positions: list[int] = []
-        slots: list[int] = []
-        for draft in underway:
-            request = draft.request
-            begin = request.num_tokens - 1
-            token_ids += [request.token_ids[-1]]
-            token_ids += [self.head.config.mask_token_id] * self.shape.depth
-            places = range(begin, begin + rows)
-            positions += places
-            slots += [request.block_table[p // size] * size + p % size for p in places]
-        device = self.target.device
-        whole = torch.ones(rows, rows, dtype=torch.bool)
-        predicting = [i for i in range(len(token_ids)) if i % rows]
-        return FlatBatch(
-            torch.tensor(token_ids, device=device),
-            torch.tensor(positions, device=device),
-            torch.tensor(slots, device=device),
-            list(range(0, len(token_ids) + 1, rows)),
+        masks = [self.head.config.mask_token_id] * self.shape.depth
+        rows = 1 + len(masks)
+        return FlatBatch.of(
+            [[draft.request.token_ids[-1], *masks] for draft in underway],
             [draft.request.num_tokens - 1 for draft in underway],
             [draft.request.block_table for draft in underway],
-            size,
-            torch.tensor(predicting, device=device),
-            dict.fromkeys(range(len(underway)), whole),
+            self.target.block_size,
+            self.target.device,
+            logit_rows=[i for i in range(rows * len(underway)) if i % rows],
+            ancestors=dict.fromkeys(range(len(underway)), torch.ones(rows, rows, dtype=torch.bool)),
         )

@@ -6,6 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -116,19 +117,16 @@ class RecurrentDrafter(Drafter):
         if not rows.token_ids:
             return
         self._begin(rows, states)
-        device = self.target.device
-        batch = FlatBatch(
-            torch.tensor(rows.next_token_ids, device=device),
-            torch.tensor(rows.positions, device=device),
-            torch.tensor(rows.slots, device=device),
-            rows.cu_rows,
+        spans = list(pairwise(rows.cu_rows))
+        batch = FlatBatch.of(
+            [rows.next_token_ids[first:last] for first, last in spans],
             [
                 rows.positions[first] if first < last else state.num_read
-                for state, first, last in zip(states, rows.cu_rows, rows.cu_rows[1:], strict=False)
+                for state, (first, last) in zip(states, spans, strict=True)
             ],
             [state.request.block_table for state in states],
             self.target.block_size,
-            torch.empty(0, dtype=torch.int64, device=device),
+            self.target.device,
         )
         seen = torch.cat([rows.hidden[layer] for layer in self.head.config.layer_ids], dim=-1)
         self._run_text(batch, seen, states)
@@ -181,8 +179,7 @@ class RecurrentDrafter(Drafter):
         if not states:
             return
         size, most = self.target.block_size, self._most_unread
-        cu_rows = [0]
-        next_token_ids, positions, slots = list[int](), list[int](), list[int]()
+        token_ids: list[list[int]] = []
         hidden: list[Tensor] = []
         for state in states:
             begin = state.unread[0][0].positions[state.unread[0][1]]
@@ -190,28 +187,22 @@ class RecurrentDrafter(Drafter):
             if begin > state.num_read:  # rows between were dropped: begin with a whole block
                 state.first_block = -(-begin // size)
                 begin = state.first_block * size
+            token_ids.append([])
             for rows, first, last in state.unread:
                 first = max(first, first + begin - rows.positions[first])
                 if first >= last:
                     continue
-                next_token_ids += rows.next_token_ids[first:last]
-                positions += rows.positions[first:last]
-                slots += rows.slots[first:last]
+                token_ids[-1] += rows.next_token_ids[first:last]
                 layers = [rows.hidden[layer][first:last] for layer in self.head.config.layer_ids]
                 hidden.append(torch.cat(layers, dim=-1))
             state.num_read, state.num_unread = begin, 0
             state.unread.clear()
-            cu_rows.append(len(positions))
-        device = self.target.device
-        batch = FlatBatch(
-            torch.tensor(next_token_ids, device=device),
-            torch.tensor(positions, device=device),
-            torch.tensor(slots, device=device),
-            cu_rows,
+        batch = FlatBatch.of(
+            token_ids,
             [state.num_read for state in states],
             [state.request.block_table for state in states],
             size,
-            torch.empty(0, dtype=torch.int64, device=device),
+            self.target.device,
         )
         self._run_text(batch, torch.cat(hidden), states)
 
