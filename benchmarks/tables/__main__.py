@@ -226,16 +226,21 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
 }
 
 
+def filled(text: str) -> str:
+    """Return a page with its tables written anew; those without a result stay as they are."""
+    for name, (needs, write) in TABLES.items():
+        pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.S)
+        if pattern.search(text) and (RESULTS / f"{needs}.json").exists():
+            # A backslash in a replacement means something to re.
+            table = write().replace("\\", "\\\\")
+            text = pattern.sub(rf"\g<1>{table}\n\g<2>", text)
+    return text
+
+
 def main() -> None:
+    """Write the tables of every page."""
     for page in PAGES:
-        text = page.read_text()
-        for name, (needs, write) in TABLES.items():
-            pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.S)
-            if pattern.search(text) and (RESULTS / f"{needs}.json").exists():
-                # A backslash in a replacement means something to re.
-                table = write().replace("\\", "\\\\")
-                text = pattern.sub(rf"\g<1>{table}\n\g<2>", text)
-        page.write_text(text)
+        page.write_text(filled(page.read_text()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The tables of docs/pricing.md, as markdown; `tables.py` writes them."""
+"""The tables of docs/pricing.md, as markdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of docs/proofs.md, as markdown; `tables.py` writes them."""
+"""The tables of docs/proofs.md and docs/benchmarks.md that need no arithmetic, as markdown."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 Report = dict[str, Any]
 Rows = tuple[list[str], list[list[str]], str]
+
+SIDES = ("before", "after")  # of a comparison of two checkouts
 
 
 def coupled(report: Report) -> Rows:
@@ -118,7 +120,25 @@ def context(report: Report) -> Rows:
     return header, rows, note
 
 
+def overhead(report: Report) -> Rows:
+    """Write what a step costs besides the run, before and after."""
+    rows = []
+    for row in report["rows"]:
+        value, low, high = row["ratio"]
+        sides = (f"{row[f'{side}_ms']:.3f} ({row[f'{side}_share']:.1%})" for side in SIDES)
+        name = f"{row['method']}, {row['streams']} at once"
+        rows.append([name, *sides, f"{value:.3f} ({low:.3f}–{high:.3f})"])
+    before, after = (report["commits"][side][:10] for side in SIDES)
+    note = (
+        "Milliseconds a step outside the model's run, and their share of it; the ratio is the "
+        f"median over {report['rounds']} rounds of turns, with its 95% interval. Before: {before}; "
+        f"after: {after}. Batch-invariant on both sides."
+    )
+    return ["the demo model, bfloat16", "before, ms", "after, ms", "after / before"], rows, note
+
+
 PROOFS = {
+    "overhead": overhead,
     "coupled": coupled,
     "invariance": invariance,
     "block": block,

@@ -55,9 +55,9 @@ class Grid:
         num_prompts: of each dataset; a multiple of every concurrency.
         max_tokens: generated for each prompt, EOS ignored.
         rounds: timed passes of each cell.
-        memory: "cleared": a proposer sees the answers of its own round only, for later rounds
-            repeat the prompts, and an index of past answers would know them by heart. "kept": it
-            sees those of earlier rounds too.
+        memory: "cleared": a proposer sees the answers of one pass over a dataset only, for other
+            rounds and loads repeat the prompts, and an index of past answers would know them by
+            heart. "kept": it sees all that was answered before.
 
     Raises:
         ConfigError: a value is out of range.
@@ -103,9 +103,15 @@ class Grid:
         settings = itertools.product(self.datasets, self.concurrencies, self.speculations)
         return [GridCell(dataset, n, method, k) for dataset, n, (method, k) in settings]
 
-    def cache_salt(self, number: int) -> str | None:
-        """Return the salt of a round: a new one each, or none where memory is kept."""
-        return None if self.memory == KEPT else f"round-{number}"
+    def cache_salt(self, number: int, cell: GridCell) -> str | None:
+        """Return the salt of a cell's prompts in a round, None where memory is kept.
+
+        One engine answers the same prompts in every round and at every concurrency. Each time has a
+        salt of its own, which the prompts of a dataset share.
+        """
+        if self.memory == KEPT:
+            return None
+        return f"round {number}, {cell.dataset}, {cell.concurrency} at once"
 
 
 class Bench:
@@ -172,7 +178,8 @@ class Bench:
                     tell(what, done, total)
                 chosen = [prompts[cell.dataset][i] for i in group]
                 engine = llms[cell.method, cell.k]
-                sample.add(measure(engine, chosen, params, self.grid.cache_salt(number)))
+                salt = self.grid.cache_salt(number, cell)
+                sample.add(measure(engine, chosen, params, salt))
                 done += 1
             if number != WARM_UP:
                 self.samples[cell].append(sample)

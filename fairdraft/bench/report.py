@@ -24,8 +24,8 @@ from fairdraft.telemetry.environment import benchmark_environment
 Report = dict[str, Any]
 
 MEMORY = {
-    CLEARED: "Each round began without the answers of the rounds before it.",
-    KEPT: "Memory was kept: later rounds repeat the prompts, and methods that remember past "
+    CLEARED: "Each cell began each round without the answers of earlier ones.",
+    KEPT: "Memory was kept: rounds and loads repeat the prompts, and methods that remember past "
     "answers (suffix, hybrid, auto) draft from those of earlier rounds. Their figures hold for "
     "traffic that asks the same again, and for no other.",
 }

@@ -70,9 +70,9 @@ def run(
     no prefix is reused. Each method and k keeps a model of its own in memory. The first group of
     each cell warms up and is not counted. Ctrl-C keeps what is finished.
 
-    Rounds repeat the prompts. Methods that draft from past answers (suffix, hybrid, auto) see those
-    of their own round only, as a server would that is asked each of these prompts once, unless
-    `--keep-memory` is given; the report says which.
+    Rounds and loads repeat the prompts. Methods that draft from past answers (suffix, hybrid, auto)
+    see those of one pass over a dataset only, as a server would that is asked each of these prompts
+    once, unless `--keep-memory` is given; the report says which.
     """
     grid = Grid(
         tuple(datasets),

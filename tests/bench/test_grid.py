@@ -114,6 +114,14 @@ def test_the_report_says_what_became_of_memory(run: Callable[[str], Bench], memo
     assert ("earlier rounds" in MEMORY[memory]) == (memory == KEPT)
 
 
+def test_one_engine_never_meets_its_own_answers_to_a_prompt() -> None:
+    grid = Grid(("gsm8k", "humaneval"), ("suffix",), (4,), (1, 2), 2, 8, 3)
+    salts = [grid.cache_salt(number, cell) for number in range(4) for cell in grid.cells]
+    assert len(set(salts)) == len(salts) == 4 * 2 * 2
+    kept = Grid(("gsm8k",), ("suffix",), (4,), (1,), 2, 8, 3, KEPT)
+    assert {kept.cache_salt(number, kept.cells[0]) for number in range(4)} == {None}
+
+
 def test_another_word_for_memory_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"memory is 'off', but must be 'cleared' or 'kept'"):
         Grid(("gsm8k",), ("ngram",), (4,), (1,), 1, 8, 1, "off")
