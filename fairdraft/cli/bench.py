@@ -11,7 +11,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fairdraft.bench.grid import CLEARED, KEPT, Bench, Grid
 from fairdraft.bench.report import Report, read_report, report, table, write_report
-from fairdraft.cli.files import require_writable
 from fairdraft.cli.options import (
     Device,
     Dtype,
@@ -23,6 +22,7 @@ from fairdraft.cli.options import (
     speculative_config,
     words,
 )
+from fairdraft.cli.outputs import require_writable, write_output
 
 if TYPE_CHECKING:
     from fairdraft.llm import LLM
@@ -84,7 +84,7 @@ def run(
         rounds,
         KEPT if keep_memory else CLEARED,
     )
-    require_writable(out)
+    require_writable("--out", out)
     options = {"dtype": dtype, "device": device, "max_model_len": max_model_len}
 
     def load(method: str, k: int, /, **more: Any) -> LLM:
@@ -111,7 +111,7 @@ def plot(
 
     picture = out or file.with_suffix(".png")
     result = read_report(file)
-    require_writable(picture)
+    require_writable("--out", picture)
     draw(result, picture)
     print(f"Written to {picture}")
 
@@ -134,7 +134,7 @@ def _measure(bench: Bench) -> None:
 
 
 def _keep(result: Report, out: Path) -> None:
-    write_report(result, out)
+    write_output("--out", out, lambda path: write_report(result, path))
     console = Console()
     console.print(table(result))
     if not result["complete"]:

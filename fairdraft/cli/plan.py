@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from fairdraft.cli.files import require_writable
 from fairdraft.cli.options import numbers
+from fairdraft.cli.outputs import require_writable
 from fairdraft.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ def plan(
         )
     if engine not in (*ENGINES, ALL):
         raise ConfigError(f"--engine is {engine!r}, but must be {', '.join(ENGINES)}, or {ALL}")
-    for path in (out, plot):
+    for option, path in (("--out", out), ("--plot", plot)):
         if path is not None:
-            require_writable(path)
+            require_writable(option, path)
     ks = numbers("--k", k) if k is not None else None
     loads = numbers("--concurrency", concurrency) if concurrency is not None else None
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fairdraft.cli.files import require_writable
 from fairdraft.cli.options import Device, Dtype, Model, numbers, words
+from fairdraft.cli.outputs import require_writable
 from fairdraft.config import DTYPES, SpeculativeConfig, require
 from fairdraft.errors import ConfigError
 
@@ -55,8 +55,8 @@ def profile(
     )
     named = [name for name in words(methods) if name != "none"]
     require(dtype in DTYPES, f"dtype is {dtype!r}, but must be one of {', '.join(DTYPES)}")
-    require_writable(out)
-    require_writable(picture)
+    require_writable("--out", out)
+    require_writable("--plot", picture)
     if config is not None and named:
         raise ConfigError(
             "--config has random weights that no drafter was made for: add --methods none"
