@@ -22,7 +22,7 @@ from fairdraft.cli.options import (
     speculative_config,
     words,
 )
-from fairdraft.cli.outputs import require_writable
+from fairdraft.cli.outputs import require_writable, write_output
 
 if TYPE_CHECKING:
     from fairdraft.llm import LLM
@@ -134,7 +134,7 @@ def _measure(bench: Bench) -> None:
 
 
 def _keep(result: Report, out: Path) -> None:
-    write_report(result, out)
+    write_output("--out", out, lambda path: write_report(result, path))
     console = Console()
     console.print(table(result))
     if not result["complete"]:
