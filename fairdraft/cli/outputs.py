@@ -17,8 +17,8 @@ def require_writable(path: Path) -> None:
     Raises:
         ConfigError: it cannot be written.
     """
-    existed = path.exists()
     try:
+        existed = path.exists()
         with path.open("ab"):
             pass
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
