@@ -6,6 +6,7 @@ python -m scripts.try_wheel dist/fairdraft-….whl --torch "torch>=2.11,<2.14"
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -40,12 +41,16 @@ def run(*command: str | Path, code: int = 0, says: str = "") -> None:
 
 
 def find_python(version: str) -> str | None:
-    """Return a Python of that version; None if there is none that runs."""
-    found = shutil.which(f"python{version}")
-    if found is None:
-        return None
-    works = subprocess.run([found, "-c", "import venv"], capture_output=True, check=False)
-    return found if works.returncode == 0 else None
+    """Return a Python of that version, from the path or from pyenv; None if there is none."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    on_path = shutil.which(f"python{version}")
+    found = [on_path] if on_path else []
+    found += sorted(map(str, pyenv.glob(f"{version}.*/bin/python")))
+    for python in found:
+        works = subprocess.run([python, "-c", "import venv"], capture_output=True, check=False)
+        if works.returncode == 0:
+            return python
+    return None
 
 
 def environment(python: str, folder: Path, *packages: str) -> Path:

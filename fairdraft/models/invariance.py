@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from fairdraft.models.base import Runner
 from fairdraft.models.batch import FlatBatch
 from fairdraft.models.early_exit import EarlyExit
-
-if TYPE_CHECKING:
-    from fairdraft.models.runner import Runner
 
 EVERY_ROW = 1 << 62  # more rows than any step has
 _TOKENS = 45  # beyond every row count at which some library changes its ways

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,27 +19,6 @@ from fairdraft.models.invariance import EVERY_ROW, broken_invariance
 from fairdraft.models.linear import RowLinear, speed_up
 
 _log = logging.getLogger("fairdraft")
-
-
-class Runner(Protocol):
-    """What the engine needs of a model."""
-
-    vocab_size: int
-    max_model_len: int
-    device: torch.device
-
-    @property
-    def kv_bytes_per_token(self) -> int:
-        """Bytes a token takes in the KV cache."""
-
-    def allocate(self, num_slots: int, block_size: int = 16) -> None:
-        """Make room for the KV of `num_slots` tokens, in blocks of so many."""
-
-    def run(self, batch: FlatBatch, layers: Collection[int] = ()) -> RunOutput:
-        """One flat batch through the model."""
-
-    def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
-        """Copy the KV of slots `sources` to slots `targets`; the two may overlap."""
 
 
 class _Probe(PagedAttention):

@@ -1,4 +1,4 @@
-"""What an engine said of itself, and the fields it is read from."""
+"""Readings: counts and speeds that an engine told of itself, and the fields they come from."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Reading:
 
     @property
     def biases(self) -> tuple[str, ...]:
-        """What to know before its figures are believed, each a phrase."""
+        """What biases the figures, each a phrase."""
         found = list(self.notes)
         longest = len(self.accepted_per_position)
         if not self.drafted_per_position and self.drafted < _FIXED * self.rounds * longest:
@@ -164,7 +164,7 @@ def parse_json(text: str) -> Any:
 
 
 def optional(record: Record, name: str, source: str) -> float | None:
-    """A field that may be absent or null.
+    """Return a number that may be absent or null.
 
     Raises:
         ReadingError: it is there, but is no number from 0 to `MOST`.
@@ -182,7 +182,7 @@ def optional(record: Record, name: str, source: str) -> float | None:
 
 
 def number(record: Record, name: str, source: str) -> float:
-    """A field that must be there.
+    """Return a number that must be there.
 
     Raises:
         ReadingError: it is absent, or no number from 0 to `MOST`.
@@ -194,7 +194,7 @@ def number(record: Record, name: str, source: str) -> float:
 
 
 def numbers(record: Record, name: str, source: str) -> tuple[float, ...]:
-    """A list of numbers; empty if it is absent.
+    """Return a list of numbers; empty if it is absent.
 
     Raises:
         ReadingError: it is no list, or holds something that is no number from 0 to `MOST`.
@@ -206,7 +206,7 @@ def numbers(record: Record, name: str, source: str) -> tuple[float, ...]:
 
 
 def part(record: Record, name: str, source: str) -> Record:
-    """An object inside a record.
+    """Return an object inside a record.
 
     Raises:
         ReadingError: it is absent, or no object.
@@ -221,7 +221,7 @@ def part(record: Record, name: str, source: str) -> Record:
 
 
 def parts(record: Record, name: str, source: str) -> list[Record]:
-    """A list of objects inside a record.
+    """Return a list of objects inside a record.
 
     Raises:
         ReadingError: it is absent, or not that.

@@ -111,7 +111,7 @@ def _text(path: Path) -> str:
 
 
 def _records(text: str) -> list[Record] | str | None:
-    """Objects of a JSON document or of JSON lines; what is wrong with it; None if it is no JSON."""
+    """Return the objects of JSON or JSON lines; what is wrong with it; None if it is no JSON."""
     if not JSON.match(text):
         return None
     found: Any

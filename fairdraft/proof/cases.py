@@ -1,4 +1,4 @@
-"""The exact proof as a table, and the mistakes known from public code that must fail it.
+"""Cases of the exact proof: every rule with every drafter, stopping rule and filter.
 
 Each cell runs one of the engine's verification rules on one kind of drafter, one way to end a draft
 and one filter, in several small worlds, and holds the largest total variation found: 0 in every
@@ -37,12 +37,12 @@ HALF = Fraction(1, 2)
 
 
 def top_k(law: Law, k: int = 2) -> Law:
-    """The k likeliest tokens; ties with the k-th stay."""
+    """Filter a law to its k likeliest tokens; ties with the k-th stay."""
     return law_of(*(w if w >= sorted(law)[-k] else ZERO for w in law))
 
 
 def top_p(law: Law, share: Fraction = Fraction(7, 10)) -> Law:
-    """The fewest likeliest tokens that reach the share; ties with the last stay."""
+    """Filter a law to the fewest likeliest tokens that reach the share; ties stay."""
     mass, edge = ZERO, ZERO
     for weight in sorted(law, reverse=True):
         mass, edge = mass + weight, weight
@@ -52,12 +52,12 @@ def top_p(law: Law, share: Fraction = Fraction(7, 10)) -> Law:
 
 
 def min_p(law: Law, share: Fraction = HALF) -> Law:
-    """Tokens at least `share` times as likely as the likeliest."""
+    """Filter a law to tokens at least `share` times as likely as the likeliest."""
     return law_of(*(w if w >= share * max(law) else ZERO for w in law))
 
 
 def unfiltered(law: Law) -> Law:
-    """The law as it is."""
+    """Return the law as it is."""
     return law
 
 
@@ -74,7 +74,7 @@ FILTERS: dict[str, tuple[Callable[[Law], Law], Callable[[Law], Law]]] = {
 
 @dataclass(frozen=True)
 class Stop:
-    """When a chain ends before its k tokens.
+    """A stopping rule: when a chain ends before its k tokens.
 
     Args:
         before: given the drafter's law of the next token.
@@ -98,7 +98,7 @@ Token = Callable[[int, Law], int]
 
 
 def chain(world: World, k: int, token: Token, stop: Stop) -> Draft:
-    """Up to k tokens, each from `token(position, law)`, with the laws they come from."""
+    """Draft up to k tokens, each from `token(position, law)`, with the laws they come from."""
     text: Text = ()
     laws = []
     while len(text) < k and not stop.before(world.drafter[text]):
@@ -113,17 +113,17 @@ def chain(world: World, k: int, token: Token, stop: Stop) -> Draft:
 
 
 def likeliest(_position: int, law: Law) -> int:
-    """The drafter's argmax, ties to the first."""
+    """Return the drafter's argmax, ties to the first."""
     return int(np.argmax(law))
 
 
 def chosen(draft: Draft) -> Draft:
-    """The same tokens as point masses."""
+    """Return the same draft as point masses: chosen tokens, not drawn ones."""
     return Draft(draft.token_ids, draft.parents)
 
 
 def siblings(world: World, script: Script, replacement: bool, honest: bool = True) -> Draft:
-    """Two siblings at the root, drawn with or without replacement, and one child each.
+    """Draft two siblings at the root, drawn with or without replacement, and a child each.
 
     Without replacement the younger sibling's law leaves the elder out; `honest` says so in
     `probs`, the mutant does not.
@@ -146,7 +146,7 @@ def siblings(world: World, script: Script, replacement: bool, honest: bool = Tru
 
 
 def top_tree(world: World) -> Draft:
-    """The two likeliest tokens, and the two likeliest behind each: point masses."""
+    """Draft the two likeliest tokens, and the two likeliest behind each, as point masses."""
 
     def best(text: Text) -> list[int]:
         return [int(t) for t in np.argsort(-world.drafter[text].astype(float), kind="stable")[:2]]
@@ -163,13 +163,13 @@ def top_tree(world: World) -> Draft:
 
 
 def matched(world: World, draft: Draft, script: Script) -> Text:
-    """Sample and match, by fresh draws from the target."""
+    """Verify a draft by sample and match, with fresh draws from the target."""
     rows = world.rows(draft)
     return said(match(draft, lambda row: script.token(row, rows[row])), draft)
 
 
 def drawn_round(rule: Callable[..., object], stop: Stop) -> Round:
-    """Draw a chain, verify it."""
+    """Return the round that draws a chain and verifies it."""
 
     def play(world: World, k: int, script: Script) -> Text:
         draft = chain(world, k, script.token, stop)
@@ -180,12 +180,12 @@ def drawn_round(rule: Callable[..., object], stop: Stop) -> Round:
 
 
 def chosen_round(stop: Stop) -> Round:
-    """Choose a chain, match it."""
+    """Return the round that chooses a chain and matches it."""
     return lambda world, k, script: matched(world, chosen(chain(world, k, likeliest, stop)), script)
 
 
 def tree_round(replacement: bool) -> Round:
-    """Draw a tree, verify it by rejection over siblings."""
+    """Return the round that draws a tree and verifies it by rejection over siblings."""
 
     def play(world: World, _k: int, script: Script) -> Text:
         draft = siblings(world, script, replacement)
@@ -200,7 +200,7 @@ def top_tree_round(world: World, _k: int, script: Script) -> Text:
 
 
 def coupled_round(stop: Stop) -> Round:
-    """Draft by the shared noise, match; the text goes on under the noise the draft has used."""
+    """Return the round that drafts by shared noise and matches; the text goes on under it."""
 
     def play(world: World, k: int, script: Script) -> Text:
         noise = CoupledScript(script)
@@ -217,7 +217,7 @@ def coupled_round(stop: Stop) -> Round:
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table.
+    """A row of the proof: a rule, a drafter and a way to end a draft.
 
     Args:
         rule: as in `rejection_sample_method`.
@@ -235,7 +235,7 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    """Every rule with every drafter and stopping rule that it takes."""
+    """Return every rule with every drafter and stopping rule that it takes."""
     for name, stop in STOPS.items():
         yield Case("standard", "drawn chain", name, drawn_round(standard, stop))
     for name, stop in STOPS.items():
@@ -250,14 +250,14 @@ def cases() -> Iterator[Case]:
 
 
 def largest(play: Round, depth: int, filter_name: str, seeds: Iterable[int]) -> Fraction:
-    """The largest total variation over some worlds."""
+    """Return the largest total variation over some worlds."""
     target, drafter = FILTERS[filter_name]
     worlds = (World.random(seed, depth).filtered(target, drafter) for seed in seeds)
     return max(total_variation(world, depth, play) for world in worlds)
 
 
 def block_gain(seed: int, k: int) -> tuple[Fraction, Fraction]:
-    """Accepted tokens on average in one world, under the standard and the block rule."""
+    """Return mean accepted tokens in one world, under the standard and the block rule."""
     world = World.random(seed, k)
     stop = STOPS["at k"]
     return (

@@ -29,7 +29,7 @@ ZERO, ONE = Fraction(0), Fraction(1)
 
 
 def law_of(*weights: int | Fraction) -> Law:
-    """[V] law in proportion to whole weights."""
+    """Return the law in proportion to whole weights: [V] fractions."""
     return np.array([Fraction(weight) / sum(weights) for weight in weights], dtype=object)
 
 
@@ -49,7 +49,7 @@ class Script:
         self.weight = ONE
 
     def choose(self, options: Sequence[tuple[Any, Fraction]]) -> Any:
-        """One of (answer, weight); the weights sum to 1."""
+        """Return one of (answer, weight) pairs, whose weights sum to 1."""
         possible = [(answer, weight) for answer, weight in options if weight > 0]
         assert sum(weight for _, weight in possible) == 1, options
         if len(self.counts) == len(self.choices):
@@ -60,13 +60,13 @@ class Script:
         return answer
 
     def accept(self, node: int, probability: Fraction) -> bool:
-        """Both answers, weighted."""
+        """Answer that a draft token stands, or not, each with its weight."""
         stands = min(ONE, probability)
         answer: bool = self.choose([(True, stands), (False, 1 - stands)])
         return answer
 
     def token(self, row: int, law: Law) -> int:
-        """Every token, weighted by `law`, which need not be normalised."""
+        """Return every token in turn, weighted by `law`, which need not be normalised."""
         total = sum(law)
         assert total > 0
         answer: int = self.choose([(token, law[token] / total) for token in range(len(law))])
@@ -74,7 +74,7 @@ class Script:
 
 
 def every_course(experiment: Callable[[Script], Any]) -> Iterator[tuple[Fraction, Any]]:
-    """Every way an experiment can go: its exact weight and its result."""
+    """Return every way an experiment can go: its exact weight and its result."""
     waiting: list[list[int]] = [[]]
     while waiting:
         script = Script(waiting.pop())
@@ -100,7 +100,7 @@ class World:
 
     @classmethod
     def random(cls, seed: int, depth: int, zeros: bool = True) -> World:
-        """Some world; with `zeros`, many tokens are impossible in one law or the other."""
+        """Draw a world; with `zeros`, many tokens are impossible in one law or the other."""
         rng = random.Random(seed)
         weights = (0, 0, 1, 1, 2, 3, 5) if zeros else (1, 2, 3, 4, 9, 9)
 
@@ -113,19 +113,19 @@ class World:
 
     @classmethod
     def constant(cls, p: Law, q: Law, depth: int) -> World:
-        """The same two laws behind every text."""
+        """Return the world with the same two laws behind every text."""
         texts = [t for n in range(depth + 1) for t in itertools.product(range(V), repeat=n)]
         return cls(dict.fromkeys(texts, p), dict.fromkeys(texts, q))
 
     def filtered(self, target: Callable[[Law], Law], drafter: Callable[[Law], Law]) -> World:
-        """The world with a filter on each side."""
+        """Return this world with a filter on the target's laws and one on the drafter's."""
         return World(
             {text: target(law) for text, law in self.target.items()},
             {text: drafter(law) for text, law in self.drafter.items()},
         )
 
     def rows(self, draft: Draft) -> list[Law]:
-        """The target's law at each row of a draft."""
+        """Return the target's law at each row of a draft."""
         return [self.target[draft.tokens_before(row)] for row in range(len(draft) + 1)]
 
 
@@ -134,12 +134,12 @@ Round = Callable[[World, int, Script], Sequence[int]]
 
 
 def said(verdict: Verdict, draft: Draft) -> Text:
-    """The tokens of a round."""
+    """Return the tokens of a round: the accepted path and the one after it."""
     return (*(draft.token_ids[node] for node in verdict.path), verdict.token)
 
 
 def law_of_output(world: World, k: int, play: Round) -> dict[Text, Fraction]:
-    """The law of the first k + 1 tokens: those of one round, then the target's own."""
+    """Return the law of the first k + 1 tokens: those of one round, then the target's own."""
     rounds: dict[Text, Fraction] = defaultdict(Fraction)
     for weight, text in every_course(lambda script: tuple(play(world, k, script))):
         rounds[text] += weight
@@ -160,7 +160,7 @@ def law_of_output(world: World, k: int, play: Round) -> dict[Text, Fraction]:
 
 
 def total_variation(world: World, k: int, play: Round) -> Fraction:
-    """Half the summed distance between the output's law and the target's; 0 is lossless."""
+    """Return total variation between the output's law and the target's; 0 is lossless."""
     law = law_of_output(world, k, play)
     distance = ZERO
     for text in itertools.product(range(V), repeat=k + 1):
@@ -172,13 +172,13 @@ def total_variation(world: World, k: int, play: Round) -> Fraction:
 
 
 def expected_accepted(world: World, k: int, play: Round) -> Fraction:
-    """Draft tokens that stand in a round, on average."""
+    """Return the mean number of draft tokens that a round accepts."""
     courses = every_course(lambda script: len(play(world, k, script)) - 1)
     return sum((weight * count for weight, count in courses), ZERO)
 
 
 def race_law(p: Law, q: Law) -> Any:
-    """[V, V] law of (winner at rates q, winner at rates p) of one and the same exponential race.
+    """Return the joint law of the winners of one exponential race at rates q and p: [V, V].
 
     The tokens' times E are exponential and shared; x = argmin E/q, y = argmin E/p. With s = E(x)
     and t = E(y) / E(x) the event is r₁ ≤ t ≤ r₂ and E(z) ≥ s · max(q(z)/q(x), t · p(z)/p(y)) for
@@ -197,7 +197,7 @@ def race_law(p: Law, q: Law) -> Any:
 
 
 def _piecewise(p: Law, q: Law, x: int, y: int, low: Fraction, high: Fraction | None) -> Fraction:
-    """∫ dt / (1 + t + Σ_z max(q(z)/q(x), t · p(z)/p(y)))² from low to high; None is infinity."""
+    """Integrate 1 / (1 + t + Σ_z max(q(z)/q(x), t·p(z)/p(y)))² over t; None is infinity."""
     others = [(q[z] / q[x], p[z] / p[y]) for z in range(len(p)) if z not in (x, y)]
     if high is not None and high <= low:
         return ZERO
@@ -228,13 +228,13 @@ class CoupledScript:
         self.drafted: dict[int, tuple[int, Law]] = {}
 
     def draft(self, position: int, q: Law) -> int:
-        """The drafter's token at a position."""
+        """Return the drafter's token at a position."""
         token = self.script.token(position, q)
         self.drafted[position] = (token, q)
         return token
 
     def target(self, position: int, p: Law) -> int:
-        """The target's token at a position, given what the drafter drew from the same noise."""
+        """Return the target's token at a position, given what the drafter drew from its noise."""
         if position not in self.drafted:
             return self.script.token(position, p)
         token, q = self.drafted[position]

@@ -40,11 +40,11 @@ class Bent:
         self.bend_token = token
 
     def accept(self, node: int, probability: Fraction) -> bool:
-        """As the script answers the bent question."""
+        """Return the script's answer to the bent question."""
         return self.script.accept(node, self.bend_accept(node, probability))
 
     def token(self, row: int, law: Law) -> int:
-        """As the script answers the bent question."""
+        """Return the script's answer to the bent question."""
         return self.script.token(row, self.bend_token(row, law))
 
 
@@ -153,7 +153,7 @@ class _PositionKeyed:
         self.spans: dict[int, tuple[Fraction, Fraction]] = {}
 
     def draft(self, position: int, q: Law) -> int:
-        """The same draft token at a position every time; right where q is the same too."""
+        """Return the same draft token at a position every time; right where q is the same too."""
         if position not in self.drafted:
             self.drafted[position] = self.script.token(position, q)
         return self.drafted[position]
@@ -214,7 +214,7 @@ def race_without_the_filter(world: World, k: int, script: Script) -> Text:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A mistake.
+    """A mistaken verifier, and the world in which it shows.
 
     Args:
         name: what is wrong.
@@ -231,7 +231,7 @@ class Mutant:
     judged_by: World | None = None
 
     def total_variation(self) -> Fraction:
-        """How far the output's law is from the target's."""
+        """Return the total variation between the output's law and the target's."""
         if self.judged_by is None:
             return total_variation(self.world, self.depth, self.play)
         # The round lives in its own world; what goes on behind it is the right target's.
@@ -241,7 +241,7 @@ class Mutant:
 
 
 def mutants(depth: int = 2) -> list[Mutant]:
-    """Every mistake, each in a world where nothing hides it."""
+    """Return every mistake, each in a world where nothing hides it."""
     world = World.random(5, depth, zeros=False)
     filtered = world.filtered(top_k, lambda law: law)
 

@@ -15,7 +15,7 @@ E_VALUE_LIMIT = 1e6  # false alarms at most once in a million sequences, however
 
 
 def log_e_value(counts: npt.ArrayLike, law: npt.ArrayLike, weight: float = 200.0) -> float:
-    """Log of a Dirichlet-multinomial e-value against the law.
+    """Return the log of a Dirichlet-multinomial e-value against the law.
 
     The likelihood of the draws under a Dirichlet mixture around the law, over their likelihood
     under the law. Under the law it is a martingale that starts at 1, so by Ville's inequality it

@@ -14,7 +14,7 @@ LEAST_EXPECTED = 5.0  # cells rarer than this are pooled
 
 
 def g_test(counts: npt.ArrayLike, law: npt.ArrayLike) -> float:
-    """p-value of the likelihood-ratio test that counts come from a law.
+    """Return the p-value of the likelihood-ratio test that counts come from a law.
 
     Cells with an expectation below 5 are pooled into one. A count where the law is 0 gives 0.
 
@@ -38,13 +38,13 @@ def g_test(counts: npt.ArrayLike, law: npt.ArrayLike) -> float:
 
 
 def distance(counts: npt.ArrayLike, law: npt.ArrayLike) -> float:
-    """Total variation between the shares counted and the law; biased upwards by sampling."""
+    """Return total variation between counted shares and the law; sampling biases it upwards."""
     counted, expected = aligned(counts, law)
     return float(np.abs(counted - expected).sum() / counted.sum() / 2)
 
 
 def distance_limit(law: npt.ArrayLike, draws: int, quantile: float = 0.999, seed: int = 0) -> float:
-    """The `distance` that so many draws from the law itself stay below: a parametric bootstrap."""
+    """Return the `distance` that draws from the law itself stay below: parametric bootstrap."""
     p = np.asarray(law, np.float64)
     samples = np.random.default_rng(seed).multinomial(draws, p / p.sum(), size=2000)
     return float(np.quantile(np.abs(samples / draws - p).sum(axis=1) / 2, quantile))

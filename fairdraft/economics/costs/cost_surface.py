@@ -1,4 +1,4 @@
-"""What a step costs, as it was measured: seconds over (requests, rows of each, context).
+"""Cost surfaces: measured seconds of a step over (requests, rows of each, context).
 
 Between measured points it is interpolated; beyond them it is refused, unless the caller asks for
 it. The fit never falls along an axis: more work takes no less time, and where a measurement says
@@ -27,7 +27,7 @@ _LEAST = 1e-9  # seconds; a straight line may fall below
 
 @dataclass(frozen=True)
 class Point:
-    """One measured setting.
+    """A measured setting: a load, and the seconds that steps took there.
 
     Args:
         requests: B, side by side.
@@ -43,7 +43,7 @@ class Point:
 
     @property
     def seconds(self) -> float:
-        """The median."""
+        """The median of the samples."""
         return median(self.samples)
 
 
@@ -93,7 +93,7 @@ class CostSurface:
     def seconds(
         self, requests: float, rows: float, context: float, extrapolate: bool = False
     ) -> float:
-        """Of a step.
+        """Return the seconds of a step, interpolated between measured settings.
 
         Args:
             requests, rows: as in `Point`; a mean, where requests differ.
@@ -114,7 +114,7 @@ class CostSurface:
         return max(total, _LEAST)
 
     def table(self, requests: Sequence[float], rows: Sequence[float], context: float) -> FloatArray:
-        """[len(requests), len(rows)]: seconds of all these steps, extrapolated where need be."""
+        """Return seconds by requests and rows, extrapolated where need be: [requests, rows]."""
         within = max(context, self.contexts[0])
         plane = self.grid @ _weights(self.contexts, [within])[0]
         for i, j in self._holes:
@@ -124,7 +124,7 @@ class CostSurface:
         return least
 
     def covers(self, requests: float, rows: float, context: float) -> bool:
-        """Whether that lies within what was measured."""
+        """Whether a step lies within what was measured."""
         try:
             self._require_measured((requests, rows, context))
         except ConfigError:
@@ -199,7 +199,7 @@ def record_of(point: Point) -> dict[str, Any]:
 
 
 def _bracket(measured: Sequence[float], value: float) -> list[tuple[int, float]]:
-    """The two measured values around one, with their weights; outside, the nearest two."""
+    """Return the two measured places around a value, with weights; outside, the nearest two."""
     if len(measured) == 1:
         return [(0, 1.0)]
     high = min(max(int(np.searchsorted(measured, value)), 1), len(measured) - 1)
@@ -208,7 +208,7 @@ def _bracket(measured: Sequence[float], value: float) -> list[tuple[int, float]]
 
 
 def _weights(measured: Sequence[float], values: Sequence[float]) -> FloatArray:
-    """[values, measured]: `_bracket` of each value, a row each."""
+    """Return the weights that `_bracket` gives each value: [values, measured]."""
     found = np.zeros((len(values), len(measured)))
     if len(measured) == 1:
         return found + 1.0
@@ -220,7 +220,7 @@ def _weights(measured: Sequence[float], values: Sequence[float]) -> FloatArray:
 
 
 def _monotone(grid: FloatArray) -> FloatArray:
-    """The grid, not falling along any axis; holes stay holes."""
+    """Return the closest grid that falls along no axis; holes stay holes."""
     from scipy.optimize import isotonic_regression
 
     fitted = grid.copy()

@@ -1,4 +1,4 @@
-"""Seconds of a step at a draft length and a load, with draws of how noisy they were measured.
+"""Step costs: seconds at a draft length and a load, with draws of how noisy they were measured.
 
 Two sources: a `Profile`, in which steps and drafting were timed apart, and a sweep of any engine,
 in which a step's seconds at each draft length hold its drafting already.
@@ -23,7 +23,7 @@ SWEPT = "drafter"  # the method of a sweep whose own is not told
 
 @dataclass(frozen=True)
 class StepCosts:
-    """What steps cost.
+    """Seconds of a step by draft length and load, from a profile or from a sweep of runs.
 
     Args:
         step: seconds; rows are 1 + drafts of each request.
@@ -39,7 +39,7 @@ class StepCosts:
 
     @classmethod
     def of_profile(cls, profile: Profile, context: float | None = None) -> StepCosts:
-        """From `fairdraft profile`.
+        """Return the step costs of a profile.
 
         Args:
             profile: with at least one drafter.
@@ -57,7 +57,7 @@ class StepCosts:
 
     @classmethod
     def of_sweep(cls, runs: Iterable[Reading], method: str = SWEPT) -> StepCosts:
-        """From runs of an engine at several draft lengths, none among them, and loads.
+        """Return the step costs of runs at several draft lengths, none among them, and loads.
 
         Runs of the same setting are samples of it. Every load must be measured at every k.
 
@@ -94,7 +94,7 @@ class StepCosts:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Who drafts."""
+        """The methods whose costs are known."""
         return tuple(self.drafters)
 
     @property
@@ -104,7 +104,7 @@ class StepCosts:
         return range(1, min([self.step.rows[-1] - 1, *(s.rows[-1] for s in surfaces)]) + 1)
 
     def require_method(self, method: str) -> None:
-        """Raise `ConfigError` if a method was not measured."""
+        """Raise `ConfigError` if a method's costs are not known."""
         if method not in self.drafters:
             raise ConfigError(
                 f"method {method!r} was not measured (drafters there: {', '.join(self.methods)}): "
@@ -119,7 +119,7 @@ class StepCosts:
         )
 
     def draw(self, draws: int = 0, seed: int = 0) -> DrawnCosts:
-        """With medians of resampled measurements: at each point, n of its n samples."""
+        """Return these costs with draws: medians of n samples out of each point's n, resampled."""
         rng = np.random.default_rng(seed)
         surfaces: dict[str | None, CostSurface | None] = {None: self.step}
         surfaces.update(self.drafters)
@@ -133,7 +133,7 @@ class StepCosts:
 
 @dataclass(frozen=True)
 class DrawnCosts:
-    """`StepCosts` with draws of what they may be: arrays have the estimate first."""
+    """Step costs with bootstrap draws of them: arrays have the estimate first."""
 
     costs: StepCosts
     grids: Mapping[str | None, FloatArray]  # [1 + draws, *grid]
@@ -141,7 +141,9 @@ class DrawnCosts:
     def seconds(
         self, method: str | None, k: int, requests: int, drafting: tuple[float, float] | None = None
     ) -> FloatArray:
-        """[1 + draws]: of a step with k drafts a request, beyond what was measured in a line.
+        """Return seconds of a step with k drafts a request: [1 + draws].
+
+        Beyond what was measured they go on in a straight line.
 
         Args:
             method: who drafts; None: nobody.
@@ -167,7 +169,7 @@ class DrawnCosts:
         return found
 
     def _swept(self, k: int, requests: int) -> FloatArray:
-        """Of a sweep, drafting included.
+        """Return seconds of a swept step, drafting included: [1 + draws].
 
         Drafting at all may cost something, so that steps jump between k = 0 and 1. Below the first
         k that was measured, a step takes what the line through the first two says, or the line
@@ -190,12 +192,12 @@ class DrawnCosts:
 
 
 def draft_length(run: Reading) -> int:
-    """k as it was set: the positions that are counted, or the mean draft's length rounded."""
+    """Return k as it was set: the positions that are counted, or the rounded mean length."""
     return max(len(run.accepted_per_position), len(run.drafted_per_position), round(run.k))
 
 
 def _resample(surface: CostSurface, draws: int, rng: np.random.Generator) -> FloatArray:
-    """[1 + draws, *grid]: the fit, and the fit moved as resampled medians move.
+    """Return the fit, and draws of it that move as resampled medians do: [1 + draws, *grid].
 
     Fitting each draw again would take seconds, and the fit follows the medians.
     """
@@ -214,7 +216,7 @@ def _resample(surface: CostSurface, draws: int, rng: np.random.Generator) -> Flo
 
 
 def _weights(surface: CostSurface, requests: float, rows: float, context: float) -> FloatArray:
-    """Of each grid point in the interpolation that `CostSurface.seconds` makes."""
+    """Return the weight of each grid point in the interpolation that `CostSurface` makes."""
     found = np.zeros_like(surface.grid)
     along_requests = _shares(surface.requests, requests)
     along_rows = _shares(surface.rows, rows)
@@ -227,7 +229,7 @@ def _weights(surface: CostSurface, requests: float, rows: float, context: float)
 
 
 def _shares(measured: Sequence[float] | NDArray[np.int64], value: float) -> FloatArray:
-    """Of each measured value in a straight line between two of them, and beyond the last."""
+    """Return the weight of each measured value on the straight line through its neighbours."""
     if len(measured) == 1:
         return np.ones(1)
     from scipy.interpolate import make_interp_spline

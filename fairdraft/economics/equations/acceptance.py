@@ -1,4 +1,4 @@
-"""How many drafted tokens stand: models of acceptance, each with what follows from it.
+"""Models of acceptance: how many drafted tokens stand, and what follows from that.
 
 A model gives survivals S_1 ≥ S_2 ≥ …: S_j is the probability that the first j tokens of a draft
 stand. What a round is worth follows from them alone:
@@ -20,7 +20,7 @@ FloatArray = NDArray[np.float64]
 
 
 def require_survivals(values: ArrayLike) -> FloatArray:
-    """Survivals as an array.
+    """Return survivals as an array, checked.
 
     Args:
         values: [k], from 1 down to 0 and never rising.
@@ -40,7 +40,7 @@ def require_survivals(values: ArrayLike) -> FloatArray:
 
 
 def expected_tokens(survivals: ArrayLike) -> FloatArray:
-    """[k + 1]: E(0) … E(k), tokens per target run for each draft length.
+    """Return E(0) … E(k), expected tokens per target run for each draft length: [k + 1].
 
     Args:
         survivals: [k].
@@ -49,7 +49,7 @@ def expected_tokens(survivals: ArrayLike) -> FloatArray:
 
 
 def constant(alpha: float, k: int) -> FloatArray:
-    """[k] survivals where each token is accepted with the same rate, independently: α^j.
+    """Return the survivals α^j where all tokens are accepted with one rate, independently: [k].
 
     Leviathan et al. 2023 (arXiv 2211.17192). Valid where neither position nor what was accepted
     before says anything about the next token.
@@ -60,7 +60,7 @@ def constant(alpha: float, k: int) -> FloatArray:
 
 
 def conditional(rates: ArrayLike) -> FloatArray:
-    """[k] survivals from each position's acceptance given that those before it stood."""
+    """Return survivals from the acceptance of each position, given that those before stood: [k]."""
     found = np.asarray(rates, dtype=np.float64)
     for i, rate in enumerate(found.ravel()):
         _require_rate(f"the rate of position {i + 1}", float(rate))
@@ -105,12 +105,12 @@ class TwoState:
 
     @property
     def transition(self) -> FloatArray:
-        """[2, 2] row-stochastic: P of the state before the next token, given that before this."""
+        """P, the law of the state before the next token given that before this one: [2, 2]."""
         (phrase, boundary) = self.stay
         return np.array([[phrase, 1 - phrase], [1 - boundary, boundary]])
 
     def survivals(self, k: int) -> FloatArray:
-        """[k]: S_j = π D (P D)^{j−1} 1."""
+        """Return the survivals S_j = π D (P D)^{j−1} 1: [k]."""
         accepted = np.diag(self.rates)
         law = np.array([self.start, 1 - self.start]) @ accepted
         found = []
@@ -120,7 +120,7 @@ class TwoState:
         return np.array(found)
 
     def moments(self, k: int) -> tuple[float, float]:
-        """Mean and variance of the tokens of a round with k drafts."""
+        """Return mean and variance of the tokens of a round with k drafts."""
         survivals = self.survivals(k)
         # E[N²] = Σ (2j − 1) P(N ≥ j) for the accepted tokens N.
         mean = float(survivals.sum())
@@ -129,7 +129,7 @@ class TwoState:
 
 
 def tree_tokens(parents: Sequence[int], rates: Sequence[float]) -> float:
-    """Expected tokens per run that verifies a tree.
+    """Return the expected tokens of a run that verifies a tree.
 
     Siblings exclude each other: node i stands, given that its parent does, with rates[i], and the
     rates of siblings add up to at most 1. E = 1 + Σ_nodes Π of the rates on its path (Chen et al.

@@ -1,4 +1,4 @@
-"""What a round costs, and so how long a draft is worth its while.
+"""Costs of a round, and so how long a draft is worth its while.
 
 Costs are in target runs of one row a request, unless they say seconds. A round of k drafts takes
 
@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float64]
 
 
 def linear_cost(c: float, k: int, growth: float = 0.0, fixed: float = 0.0) -> FloatArray:
-    """[k + 1]: T(0) … T(k) = 1 + d₀·[k > 0] + (c + λ)·k.
+    """Return the cost of a round, T(k) = 1 + d₀·[k > 0] + (c + λ)·k: [k + 1].
 
     Valid while the run stays memory-bound: below the knee of the roofline.
 
@@ -39,7 +39,7 @@ def linear_cost(c: float, k: int, growth: float = 0.0, fixed: float = 0.0) -> Fl
 
 
 def block_cost(block: float, k: int, growth: float = 0.0) -> FloatArray:
-    """[k + 1]: T of a drafter that makes a whole block in one pass (DFlash, Medusa, lookups).
+    """Return the cost of a round drafted in one pass (DFlash, Medusa, lookups): [k + 1].
 
     Args:
         block: of the pass, however much of it is used.
@@ -50,7 +50,7 @@ def block_cost(block: float, k: int, growth: float = 0.0) -> FloatArray:
 
 
 def measured_cost(draft: ArrayLike, verify: ArrayLike) -> FloatArray:
-    """[k + 1]: T from times that were measured apart.
+    """Return the cost of a round from times that were measured apart: [k + 1].
 
     Args:
         draft: [k + 1] seconds to make a draft of each length; the first is 0.
@@ -72,7 +72,7 @@ def measured_cost(draft: ArrayLike, verify: ArrayLike) -> FloatArray:
 
 
 def speedups(survivals: ArrayLike, costs: ArrayLike) -> FloatArray:
-    """[k + 1]: S(0) … S(k).
+    """Return the speedups S(k) = E(k) / T(k): [k + 1].
 
     Args:
         survivals: [k].
@@ -89,7 +89,7 @@ def speedups(survivals: ArrayLike, costs: ArrayLike) -> FloatArray:
 
 
 def break_even_length(baseline: float, step: float) -> float:
-    """Mean acceptance length (bonus included) at which a step with speculation pays.
+    """Return the mean acceptance length (bonus included) from which on speculation pays.
 
     Above k + 1 no drafter can pay at that k, however good.
 
@@ -104,14 +104,14 @@ def break_even_length(baseline: float, step: float) -> float:
 
 
 def ceiling(alpha: float) -> float:
-    """1 / (1 − α): what no draft length and no drafter gets past; infinite at α = 1."""
+    """Return 1 / (1 − α), a speedup that no draft length gets past; infinite at α = 1."""
     if not 0 <= alpha <= 1:
         raise ConfigError(f"alpha is {alpha}, but must be in [0, 1]: pass 0.7 for 70%")
     return float("inf") if alpha == 1 else 1 / (1 - alpha)
 
 
 def expected_experts(experts: int, active: int, tokens: ArrayLike) -> FloatArray:
-    """Distinct experts that tokens wake in one MoE layer: E·(1 − (1 − K/E)^t).
+    """Return how many experts of a MoE layer tokens wake: E·(1 − (1 − K/E)^t).
 
     Valid where tokens choose independently and evenly; real routers are skewed, so this is the
     upper end. A run reads the weights of all of them: verification is dear at small batch.
@@ -129,7 +129,7 @@ def expected_experts(experts: int, active: int, tokens: ArrayLike) -> FloatArray
 
 @dataclass(frozen=True)
 class Roofline:
-    """Seconds of a run, from a machine's and a model's figures.
+    """Roofline model of a run: its seconds, from a machine's and a model's figures.
 
     T = o + max((W + B·L·κ) / bandwidth, (2·P·n + attention) / FLOPS), with attention
     4·B·(n/B)·L·H for H = query heads × their size × layers.
@@ -153,7 +153,7 @@ class Roofline:
     overhead: float = 0.0
 
     def seconds(self, requests: int, rows: int, context: int) -> float:
-        """Of a run.
+        """Return the seconds of a run.
 
         Args:
             requests: B.
@@ -170,13 +170,13 @@ class Roofline:
         return self.weight_bytes * self.flops / (2 * self.parameters * self.bandwidth)
 
     def costs(self, requests: int, context: int, k: int, c: float) -> FloatArray:
-        """[k + 1]: T(0) … T(k) beside a drafter whose token costs c plain runs."""
+        """Return the cost of a round beside a drafter whose token costs c plain runs: [k + 1]."""
         runs = np.array([self.seconds(requests, 1 + i, context) for i in range(k + 1)])
         found: FloatArray = runs / runs[0] + c * np.arange(k + 1)
         return found
 
     def saturation(self, alpha: float, c: float, context: int, most: int = 4096) -> int | None:
-        """The smallest number of requests at which no draft pays any more; None up to `most`.
+        """Return the smallest number of requests at which no draft pays any more, or None.
 
         Speculation lives on runs that are memory-bound; enough requests leave no room for it.
         """
@@ -187,7 +187,7 @@ class Roofline:
 
 
 def goodput(tokens: ArrayLike, seconds: ArrayLike, requests: int, limit: float) -> FloatArray:
-    """Tokens a second of all requests together, 0 where a token takes longer than the limit.
+    """Return tokens a second of all requests together, 0 where a token is later than the limit.
 
     Args:
         tokens: [k + 1] expected tokens per run.
@@ -202,7 +202,7 @@ def goodput(tokens: ArrayLike, seconds: ArrayLike, requests: int, limit: float) 
 
 
 def dollars_per_million(price_per_hour: float, tokens_per_second: float) -> float:
-    """Cost of a million tokens on a machine of that price."""
+    """Return the dollars of a million tokens on a machine of that price."""
     _require_cost("price_per_hour", price_per_hour)
     if not tokens_per_second > 0:
         raise ConfigError(f"tokens_per_second is {tokens_per_second}, but must be above 0")

@@ -1,4 +1,4 @@
-"""From counts to acceptance, with intervals, and what public figures leave out."""
+"""Estimates of acceptance from counts, with intervals, and what public figures leave out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FloatArray = NDArray[np.float64]
 
 
 def censored_alpha(accepted: int, rejections: int) -> Estimate:
-    """α from accepted tokens and rounds that ended in a rejection.
+    """Estimate α from accepted tokens and rounds that ended in a rejection.
 
     α = accepted / (accepted + rejections): the maximum-likelihood estimate where rounds in which
     every draft stood are cut off rather than ended. A tree's round that used up its depth counts
@@ -30,7 +30,7 @@ def censored_alpha(accepted: int, rejections: int) -> Estimate:
 
 
 def survivals(drafted: Sequence[int], accepted: Sequence[int]) -> list[Estimate]:
-    """S_1, S_2, …: each out of the rounds that drafted so far.
+    """Estimate the survivals S_1, S_2, …, each out of the rounds that drafted so far.
 
     Args:
         drafted: [k] rounds that had a token at each position.
@@ -41,7 +41,7 @@ def survivals(drafted: Sequence[int], accepted: Sequence[int]) -> list[Estimate]
 
 
 def public_survivals(accepted: Sequence[int], rounds: int, fixed_k: bool) -> list[Estimate]:
-    """S_j as engines print them, out of *all* rounds: right only where k never varies.
+    """Estimate S_j as engines print it, out of *all* rounds: right only where k never varies.
 
     Args:
         accepted: [k] rounds in which each position stood.
@@ -53,7 +53,7 @@ def public_survivals(accepted: Sequence[int], rounds: int, fixed_k: bool) -> lis
 
 
 def public_alpha(accepted: int, drafted: int, k: int) -> Estimate:
-    """α behind an acceptance *rate* (accepted / drafted), which is not α.
+    """Estimate the α behind an acceptance *rate* (accepted / drafted), which is not α.
 
     The rate r of rounds of k drafts means a mean acceptance length of 1 + r·k, which is inverted.
     """
@@ -64,7 +64,7 @@ def public_alpha(accepted: int, drafted: int, k: int) -> Estimate:
 
 
 def alpha_of_length(length: float, k: int) -> float:
-    """The α whose expected tokens per run are `length`, the bonus token included.
+    """Return the α whose expected tokens per run are `length`, the bonus token included.
 
     Args:
         length: mean acceptance length, from 1 to k + 1.
@@ -87,7 +87,7 @@ def alpha_of_length(length: float, k: int) -> float:
 
 
 def fit_two_state(accepted: Sequence[int], drafted: Sequence[int]) -> TwoState:
-    """The two-state chain most likely to give these rounds.
+    """Fit the two-state chain that is most likely to give these rounds.
 
     Rounds tell a chain's survivals, not its parameters: chains of the same survivals cannot be told
     apart, and one of them is returned.

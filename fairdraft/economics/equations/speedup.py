@@ -23,7 +23,7 @@ def expected_tokens_per_verify(alpha: float, k: int) -> float: ...
 @overload
 def expected_tokens_per_verify(alpha: ArrayLike, k: ArrayLike) -> float | FloatArray: ...
 def expected_tokens_per_verify(alpha: ArrayLike, k: ArrayLike) -> float | FloatArray:
-    """Expected tokens per target run, the bonus or recovered token included.
+    """Return the expected tokens per target run, the bonus or recovered token included.
 
     E = (1 - alpha^(k+1)) / (1 - alpha), Leviathan et al. 2023, eq. 1; its limit k + 1 at alpha = 1.
     Accurate to a few ulp over the whole range; exact at alpha = 0, alpha = 1 and k = 0.
@@ -53,7 +53,7 @@ def speedup(alpha: float, k: int, c: float) -> float: ...
 @overload
 def speedup(alpha: ArrayLike, k: ArrayLike, c: ArrayLike) -> float | FloatArray: ...
 def speedup(alpha: ArrayLike, k: ArrayLike, c: ArrayLike) -> float | FloatArray:
-    """Expected speedup over plain decoding; below 1 speculation loses.
+    """Return the expected speedup over plain decoding; below 1 speculation loses.
 
     S = E / (k c + 1) with E = `expected_tokens_per_verify(alpha, k)`, Leviathan et al. 2023,
     Theorem 3.8. No draft length and no drafter gets past 1 / (1 - alpha).
@@ -81,7 +81,7 @@ def optimal_k(alpha: float, c: float, k_max: int) -> int: ...
 @overload
 def optimal_k(alpha: ArrayLike, c: ArrayLike, k_max: int) -> int | IntArray: ...
 def optimal_k(alpha: ArrayLike, c: ArrayLike, k_max: int) -> int | IntArray:
-    """The draft length in 0..k_max with the highest `speedup`; the smallest where they tie.
+    """Return the draft length in 0..k_max with the highest `speedup`, the shortest of equals.
 
     Zero means: do not speculate. It is the answer iff alpha <= c (the converse of Leviathan et al.
     2023, Corollary 3.9) or k_max = 0. Speedups within a relative 1e-9 of the best count as ties.

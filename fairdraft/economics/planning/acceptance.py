@@ -43,7 +43,7 @@ class Acceptance:
 
     @classmethod
     def of_alpha(cls, alpha: float) -> Acceptance:
-        """Every token accepted with the same rate; taken as given, for any k.
+        """Return the acceptance of one rate for every token; taken as given, for any k.
 
         Raises:
             ConfigError: alpha is not in [0, 1].
@@ -53,7 +53,7 @@ class Acceptance:
 
     @classmethod
     def of_survivals(cls, survivals: ArrayLike) -> Acceptance:
-        """S_1 … S_k, taken as given.
+        """Return the acceptance of survivals S_1 … S_k, taken as given.
 
         Raises:
             ConfigError: none, not in [0, 1], or rising.
@@ -75,7 +75,7 @@ class Acceptance:
         drafted: Sequence[float] = (),
         name: str = "counts",
     ) -> Acceptance:
-        """From counts at one draft length, the longest to be planned for.
+        """Return the acceptance behind counts at one draft length, the longest to be planned for.
 
         S_j is out of *all* rounds: a draft that ended before position j is one that did not stand
         there. That is right for a drafter that stops by itself, and for a fixed k.
@@ -109,7 +109,7 @@ class Acceptance:
 
     @classmethod
     def of(cls, *runs: Reading) -> Acceptance:
-        """From measurements of this engine or another, at one draft length, together.
+        """Return the acceptance of measurements at one draft length, all together.
 
         Without counts per position, the one α that gives their mean acceptance length.
 
@@ -138,7 +138,7 @@ class Acceptance:
 
     @classmethod
     def mix(cls, parts: Sequence[tuple[float, Acceptance]]) -> Acceptance:
-        """Traffic of several kinds.
+        """Return the acceptance of traffic of several kinds.
 
         Args:
             parts: share of all tokens written, and acceptance, of each.
@@ -165,12 +165,12 @@ class Acceptance:
 
     @property
     def longest(self) -> int | None:
-        """The longest draft that all of it speaks for; None: any."""
+        """The longest draft that all kinds of text speak for; None: any."""
         limits = [text.longest for text in self.texts if text.longest is not None]
         return min(limits, default=None)
 
     def draw(self, k: int, draws: int = 0, seed: int = 0) -> DrawnAcceptance:
-        """Itself, and how it may be after all.
+        """Return this acceptance with bootstrap draws of it.
 
         Rates are drawn from Beta(stood + ½, fell + ½), one by one, so that the survivals never
         rise; the share of steps with a draft likewise. Rounds are taken to be independent.
@@ -185,5 +185,5 @@ class Acceptance:
 
 
 def _add(counts: Iterable[Sequence[float]]) -> list[float]:
-    """Sums by position; the shorter lists end with zeros."""
+    """Return sums by position; the shorter lists end with zeros."""
     return [math.fsum(column) for column in zip_longest(*counts, fillvalue=0.0)]

@@ -1,4 +1,4 @@
-"""Acceptance with what is not known of it: an estimate, and draws of what it may be after all."""
+"""Acceptance as an estimate and bootstrap draws of it, by kinds of text."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class DrawnTexts:
-    """One kind of text: row 0 is the estimate, the others are draws."""
+    """Acceptance on one kind of text, drawn: row 0 is the estimate, the others are draws."""
 
     rates: FloatArray  # [1 + draws, k]
     covered: FloatArray  # [1 + draws] share of its tokens that come out of steps with a draft
@@ -57,7 +57,7 @@ class DrawnTexts:
         return cls(rates[:, :k], covered, reach, text.share)
 
     def length(self, k: int, scale: FloatArray) -> FloatArray:
-        """Tokens a round."""
+        """Return tokens a round at draft length k."""
         lifted = 1 - np.clip(2 - scale, 0, 1)[..., None] * (1 - self.rates)
         rates = np.where(scale[..., None] <= 1, self.rates * scale[..., None], lifted)
         return np.asarray(1 + rates[..., :k].cumprod(-1).sum(-1))
@@ -72,7 +72,7 @@ def _beta(rate: float, trials: float, draws: int, rng: np.random.Generator) -> F
 
 @dataclass(frozen=True)
 class DrawnAcceptance:
-    """An `Acceptance` with draws of what it may be: arrays have the estimate first.
+    """Acceptance of traffic with bootstrap draws of it: arrays have the estimate first.
 
     `scale` asks what if: below 1 every rate is so many times as high, above 1 the gap of every rate
     to 1 closes, at 2 it is shut.
@@ -81,12 +81,12 @@ class DrawnAcceptance:
     kinds: list[DrawnTexts]
 
     def tokens(self, k: int, scale: float | FloatArray = 1.0) -> FloatArray:
-        """[1 + draws]: tokens a step and request; those without a draft write one."""
+        """Return tokens a step and request, one where there is no draft: [1 + draws]."""
         steps = [self._steps(kind, k, scale)[0] for kind in self.kinds]
         return np.asarray(1 / np.sum(steps, axis=0))
 
     def length(self, k: int, scale: float | FloatArray = 1.0) -> FloatArray:
-        """[1 + draws]: mean acceptance length as engines read it, the bonus token included.
+        """Return the mean acceptance length as engines read it, bonus included: [1 + draws].
 
         Steps without a draft are left out of it.
         """
@@ -97,7 +97,7 @@ class DrawnAcceptance:
         return found
 
     def drafting(self, k: int) -> tuple[float, float]:
-        """Share of steps that have a draft, and the mean length of those drafts."""
+        """Return the share of steps that have a draft, and the mean length of those drafts."""
         parts = [self._steps(kind, k, 1.0) for kind in self.kinds]
         rounds = [float(drafting[0]) for _, drafting, _ in parts]
         steps = sum(float(step[0]) for step, _, _ in parts)
@@ -110,7 +110,7 @@ class DrawnAcceptance:
     def _steps(
         self, kind: DrawnTexts, k: int, scale: float | FloatArray
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Steps and rounds for each token of the traffic, and tokens a round."""
+        """Return steps and rounds for each token of the traffic, and tokens a round."""
         length = kind.length(k, np.asarray(scale, np.float64))
         drafting = kind.share * kind.covered / length
         return drafting + kind.share * (1 - kind.covered), drafting, length

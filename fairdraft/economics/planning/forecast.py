@@ -47,7 +47,7 @@ class Forecast:
 
     @classmethod
     def of(cls, off: StepTimes, on: StepTimes, counters: SpecCounters) -> Forecast:
-        """From the times of a run without and one with speculation, and the latter's counters.
+        """Return the forecast for a run with speculation, from it and one without.
 
         Args:
             off: at least one step, one request at a time.
@@ -76,7 +76,7 @@ class Forecast:
 
     @property
     def step_time(self) -> float:
-        """Time of a step with speculation / without."""
+        """Seconds of a step with speculation / without."""
         return self.verify_growth + self.draft_cost * self.share_drafted * self.draft_length
 
     @property
@@ -86,5 +86,5 @@ class Forecast:
 
 
 def _step_time(times: StepTimes) -> float:
-    """Mean seconds of a step without its proposing."""
+    """Return the mean seconds of a step without its proposing."""
     return (times.total - times.propose) / times.num_steps

@@ -1,4 +1,4 @@
-"""What a plan says: priced cells, the choice at each load, and what follows from them."""
+"""Plans: priced draft lengths, the choice at each load, and what follows from them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Cell:
-    """One draft length at one load.
+    """A draft length at a load, priced.
 
     Args:
         method: who drafts.
@@ -49,21 +49,21 @@ class Cell:
 
     @property
     def tpot(self) -> float:
-        """Seconds a token of one request takes."""
+        """Seconds that a token of one request takes."""
         return self.requests / self.tokens_per_second.value
 
     def goodput(self, limit: float) -> float:
-        """Tokens a second of all requests together; 0 where a token takes longer than the limit."""
+        """Return tokens a second of all requests; 0 where a token takes longer than the limit."""
         return self.tokens_per_second.value if self.tpot <= limit else 0.0
 
     def dollars(self, price_per_hour: float) -> float:
-        """Of a million tokens, on a machine of that price."""
+        """Return the dollars of a million tokens, on a machine of that price."""
         return dollars_per_million(price_per_hour, self.tokens_per_second.value)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What to do at one load.
+    """The draft length to use at one load, and the bounds to watch.
 
     Args:
         cell: the one to use; its k is 0 for off.
@@ -80,7 +80,7 @@ class Choice:
 
     @property
     def k(self) -> int:
-        """0 is off."""
+        """The draft length to use; 0 is off."""
         return self.cell.k
 
 
@@ -105,12 +105,12 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     def schedule(self, method: str) -> dict[int, int]:
-        """Draft length by load, of the loads that were measured."""
+        """Return the chosen draft length by load, of the loads that were measured."""
         found = {n: self.choices[method, n] for n in self.concurrencies}
         return {n: choice.k for n, choice in found.items() if choice is not None}
 
     def static_k(self, method: str) -> int:
-        """The one draft length with the best geometric mean of speedups over the loads.
+        """Return the one draft length with the best geometric mean of speedups over the loads.
 
         For engines that cannot change it with the load. 0, off, if no draft length gains.
         """
@@ -133,7 +133,7 @@ class Plan:
 
     @property
     def best_method(self) -> str:
-        """The one whose choices have the best geometric mean of speedups; the first of equals."""
+        """The method of the best geometric mean of chosen speedups, the first of equals."""
 
         def gain(method: str) -> float:
             chosen = [self.choices[method, n] for n in self.concurrencies]
@@ -143,7 +143,7 @@ class Plan:
         return max(priced or self.methods, key=gain)
 
     def plane(self, method: str, requests: int) -> tuple[float, float] | None:
-        """Where a method lies on the plane of `linear_cost` at a load; None: not measured.
+        """Return where a method lies on the plane of `linear_cost` at a load; None: not measured.
 
         Returns:
             The α that gives its tokens a step, and c + λ, what one of its drafts adds to a step in
@@ -159,13 +159,13 @@ class Plan:
         ) / cell.k
 
     def best_load(self, method: str, limit: float) -> Cell | None:
-        """The chosen cell of the most tokens a second under a TPOT limit (seconds); None: none."""
+        """Return the chosen cell of most tokens a second under a TPOT limit (seconds), or None."""
         chosen = [self.choices[method, n] for n in self.concurrencies]
         cells = [c.cell for c in chosen if c is not None and c.cell.goodput(limit)]
         return max(cells, key=lambda cell: cell.goodput(limit), default=None)
 
     def best_load_off(self, limit: float) -> Cell | None:
-        """The same without speculation."""
+        """Return the cell without speculation of most tokens a second under a limit, or None."""
         plain = [self.cells[self.methods[0], n, 0] for n in self.concurrencies]
         cells = [cell for cell in plain if cell is not None and cell.goodput(limit)]
         return max(cells, key=lambda cell: cell.goodput(limit), default=None)

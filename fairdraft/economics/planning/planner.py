@@ -120,7 +120,7 @@ def _price(
 
 
 def _choose(cells: Sequence[Cell], acceptance: Acceptance) -> Choice:
-    """Of the cells at one load, the one without speculation first."""
+    """Choose among the cells at one load, of which the first is without speculation."""
     off, *others = cells
     sure = {cell.k: cell.speedup.value for cell in others if cell.speedup.low > 1}
     chosen = off

@@ -1,4 +1,4 @@
-"""At which acceptance length, watched live, another draft length becomes the better one."""
+"""Bounds of the acceptance length at which another draft length becomes the better one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STEPS = 1000  # of the scan; each switch found is then bisected
 
 @dataclass(frozen=True)
 class Threshold:
-    """A bound to watch.
+    """A bound of the mean acceptance length, and the draft length that is better beyond it.
 
     Args:
         k: the draft length that is better beyond it, 0 for off.
@@ -31,7 +31,7 @@ class Threshold:
 def thresholds(
     acceptance: DrawnAcceptance, steps: Mapping[int, float], now: int
 ) -> tuple[tuple[Threshold, ...], Threshold | None]:
-    """Where to switch to, should acceptance fall; or, when off, from where on to switch on.
+    """Return where to switch to, should acceptance fall; or, when off, where to switch on.
 
     The rates of all positions are scaled together, from those measured down to 0 (when off: up to
     1), and every draft length is tried at each; what steps cost stays as it is.
@@ -88,7 +88,7 @@ def _bisect(
     below: float,
     lowest: int,
 ) -> float:
-    """The scale at which a draft length under `lowest` becomes the best."""
+    """Return the scale at which a draft length under `lowest` becomes the best."""
     for _ in range(40):
         middle = (above + below) / 2
         if _best(acceptance, steps, np.array([middle]))[0] < lowest:
@@ -101,7 +101,7 @@ def _bisect(
 def _best(
     acceptance: DrawnAcceptance, steps: Mapping[int, float], scales: FloatArray
 ) -> NDArray[np.int64]:
-    """[scales]: the best draft length at each, the smallest where they tie."""
+    """Return the best draft length at each scale: [scales]."""
     ks = sorted(steps)
     rates = np.stack([acceptance.tokens(k, scales) / steps[k] for k in ks], axis=-1)
     return best_k(rates, ks)

@@ -1,4 +1,4 @@
-"""The business case of another drafter: two measurements, priced side by side."""
+"""Upgrades: the worth of another drafter, from two measurements priced side by side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fairdraft.stats import Estimate, interval
 
 @dataclass(frozen=True)
 class Upgrade:
-    """Before and after at one load, each at the draft length that is best for it.
+    """The choices before and after an upgrade at one load, and what it gains.
 
     Args:
         requests: side by side.
@@ -24,12 +24,12 @@ class Upgrade:
     gain: Estimate
 
     def saved(self, price_per_hour: float) -> float:
-        """Dollars a million tokens less."""
+        """Return the dollars that the upgrade saves on a million tokens."""
         return self.before.cell.dollars(price_per_hour) - self.after.cell.dollars(price_per_hour)
 
 
 def upgrades(before: Plan, after: Plan) -> list[Upgrade]:
-    """At each load that both plans price.
+    """Return the upgrade at each load that both plans price.
 
     Args:
         before, after: of the same costs, drawn with the same seed, so that what made a step time

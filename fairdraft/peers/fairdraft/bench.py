@@ -34,7 +34,7 @@ def load_report(path: Path) -> Record:
 
 
 def read_bench(records: Sequence[Record], source: str) -> list[Reading] | None:
-    """The JSON of `fairdraft bench run`.
+    """Read the JSON of `fairdraft bench run`.
 
     Returns:
         One reading a cell, labelled dataset/method/k=…/n=…; None if it is no such file.

@@ -11,7 +11,7 @@ from fairdraft.peers.fairdraft.verbs import VERBS
 
 
 def read_trace(records: Sequence[Record], source: str) -> list[Reading] | None:
-    """A step trace, all its steps together.
+    """Read a step trace, all its steps together.
 
     The step time is of those steps in which every request decodes.
 
@@ -73,7 +73,7 @@ def read_trace(records: Sequence[Record], source: str) -> list[Reading] | None:
 
 
 def _depth(request: Record, nodes: int, source: str) -> int:
-    """Longest path of a draft: a chain without `parents`, else a tree."""
+    """Return the longest path of a draft: a chain without `parents`, else a tree."""
     parents = request.get("parents")
     if not parents:
         return nodes

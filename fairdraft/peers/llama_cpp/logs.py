@@ -21,7 +21,7 @@ DRAFTS = re.compile(
 
 
 def read_log(text: str, source: str) -> list[Reading] | None:
-    """The log of llama-server, llama-cli or llama-speculative, all its requests together.
+    """Read the log of llama-server, llama-cli or llama-speculative, all requests together.
 
     Returns:
         None if it is no such log.

@@ -9,7 +9,7 @@ from fairdraft.peers.llama_cpp.totals import Totals
 
 
 def read_responses(records: Sequence[Record], source: str) -> list[Reading] | None:
-    """One or more JSON responses of llama-server, all together.
+    """Read JSON responses of llama-server, all together.
 
     Returns:
         None if they are something else.

@@ -11,7 +11,7 @@ PERCENTILE = "step time is the 20th percentile of the steps, not their mean"
 
 
 def read_rows(records: Sequence[Record], source: str) -> list[Reading] | None:
-    """The JSON lines of scripts/playground/bench_speculative.py.
+    """Read the JSON lines of scripts/playground/bench_speculative.py.
 
     Its `steps` is the depth of a draft (0: off), `num_draft_tokens` counts the root of the tree in,
     `step_time` is the 20th percentile in seconds, and `speed` is of one request of the batch.

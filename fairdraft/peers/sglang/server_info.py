@@ -11,7 +11,7 @@ from fairdraft.peers.sglang.means import of_means
 
 
 def read_server_info(records: Sequence[Record], source: str) -> list[Reading] | None:
-    """The JSON of /server_info (once /get_server_info), since the server started.
+    """Read the JSON of /server_info (once /get_server_info), since the server started.
 
     The step time is there only if the server ran with SGLANG_RECORD_STEP_TIME=1; the batch size
     that ran most is taken.

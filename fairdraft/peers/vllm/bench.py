@@ -8,7 +8,7 @@ from fairdraft.peers.base import Reading, Record, number, numbers, optional
 
 
 def read_bench(records: Sequence[Record], source: str) -> list[Reading] | None:
-    """The JSON that `vllm bench serve --save-result` writes, or a list of them.
+    """Read the JSON that `vllm bench serve --save-result` writes, or a list of them.
 
     Returns:
         One reading a run; None if it is no such file.

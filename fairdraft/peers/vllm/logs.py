@@ -22,7 +22,7 @@ _HALF_DIGIT = 0.006  # mean acceptance lengths are printed to two places
 
 
 def read_log(text: str, source: str) -> list[Reading] | None:
-    """A server's log: all its windows that had something running, together.
+    """Read a server's log: all windows in which something ran, together.
 
     A line with no draft tokens is skipped. Rounds are drafted / k where that gives the acceptance
     length that was printed, else accepted / (length − 1), which its two places blur.

@@ -33,7 +33,7 @@ _LOAD = ("request_rate", "max_concurrency")  # the benchmark's own, but swept as
 
 
 def read_sweep(folder: Path) -> list[tuple[Parameters, Reading]]:
-    """Every run of a sweep with the parameters it ran under.
+    """Read every run of a sweep, with the parameters it ran under.
 
     Args:
         folder: of the experiment, or of one combination in it.
