@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM as Auto
 from fairdraft import SamplingParams
 from fairdraft.config import EngineConfig, SpeculativeConfig
 from fairdraft.engine.engine import Engine
-from fairdraft.errors import CheckpointError, ConfigError
+from fairdraft.errors import CheckpointError, ConfigError, ProposerError
 from fairdraft.heads import KINDS, Batch, kind_of, load_head, read_head_file
 from fairdraft.heads.mtp import load_mtp, read_mtp
 from fairdraft.models import ModelRunner
@@ -159,7 +159,7 @@ def test_hidden_states_one_position_off_are_caught(
         observe(self, replace(rows, hidden={i: h.roll(1, 0) for i, h in rows.hidden.items()}))
 
     monkeypatch.setattr(drafter, "observe", faulty)
-    with pytest.raises(AssertionError, match="not what a plain computation says"):
+    with pytest.raises(ProposerError, match="not what a plain computation says"):
         run_checked(case, tiny("llama"), folder)
 
 

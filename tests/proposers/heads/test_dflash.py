@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fairdraft.errors import ConfigError
+from fairdraft.errors import ConfigError, ProposerError
 from fairdraft.proposers import Rows
 from fairdraft.proposers.drafting import Underway
 from fairdraft.proposers.heads import DFlashProposer
@@ -91,7 +91,7 @@ def test_a_fault_is_caught(
     folder: Path,
 ) -> None:
     plant(monkeypatch)
-    with pytest.raises(AssertionError, match="not what a plain computation says"):
+    with pytest.raises(ProposerError, match="not what a plain computation says"):
         run_checked(CASE, tiny("llama"), folder)
 
 

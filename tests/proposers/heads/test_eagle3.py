@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fairdraft import LLM
 from fairdraft.engine import engine as engine_module
-from fairdraft.errors import CheckpointError
+from fairdraft.errors import CheckpointError, ProposerError
 from fairdraft.heads.eagle3 import Eagle3Head
 from fairdraft.kv import KVManager
 from fairdraft.proposers import Rows
@@ -105,7 +105,7 @@ def test_a_fault_is_caught(
     write_head: Write,
 ) -> None:
     plant(monkeypatch)
-    with pytest.raises(AssertionError, match="not what a plain computation says"):
+    with pytest.raises(ProposerError, match="not what a plain computation says"):
         run_checked(CASE, tiny("llama"), write_head())
 
 
