@@ -20,7 +20,7 @@ from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.engine.engine import Engine
 from fairdraft.errors import ProposerError
 from fairdraft.models import ModelRunner
-from fairdraft.proposers import Rows
+from fairdraft.proposers import Settled
 from fairdraft.proposers.drafting import Underway
 from fairdraft.proposers.heads import Eagle3Proposer, recurrent
 from fairdraft.proposers.heads.recurrent import RecurrentDrafter
@@ -79,7 +79,7 @@ class Sleepy(RecurrentDrafter):
     def asleep(self) -> bool:
         return self.step % (self.naps + 3) < self.naps
 
-    def observe(self, rows: Rows) -> None:
+    def observe(self, rows: Settled) -> None:
         self.step += 1
         if self.asleep:
             self.defer(rows)
@@ -222,7 +222,7 @@ def test_a_long_prompt_is_not_kept_whole(
     class Away(Eagle3Proposer):
         most = 0
 
-        def observe(self, rows: Rows) -> None:
+        def observe(self, rows: Settled) -> None:
             self.defer(rows)
             drafter: Any = self.drafter
             for state in drafter._states.values():
@@ -250,7 +250,7 @@ def test_a_long_prompt_is_not_kept_whole(
 class Trusting(Sleepy):
     """Takes every cached block for one that it has run."""
 
-    def defer(self, rows: Rows) -> None:
+    def defer(self, rows: Settled) -> None:
         super().defer(rows)
         self._unwritten.clear()
 
