@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -122,6 +123,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return written[kind]
 
     return write
+
+
+@pytest.fixture
+def prompts_file(tmp_path: Path) -> str:
+    """Four prompts, one under each name a prompt may have, and a blank line."""
+    records = [
+        {"prompt": "abc abc abc abc"},
+        {"question": "What is 2 + 2? 2 + 2?"},
+        {"turns": ["ababababab", "the second turn"]},
+        {"id": 4, "prompt": "[red]x[/red] [x] x x x"},
+    ]
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("\n\n".join(map(json.dumps, records)) + "\n")
+    return str(path)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated
@@ -15,10 +15,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from fairdraft.cli.forecast import Forecast
-from fairdraft.cli.measurement import Measurement, measure
+from fairdraft.bench.grid import NO_SPECULATION
+from fairdraft.bench.measurement import Measurement, measure
 from fairdraft.cli.options import (
-    NO_SPECULATION,
     Device,
     DraftLength,
     Dtype,
@@ -33,6 +32,7 @@ from fairdraft.cli.options import (
 from fairdraft.cli.outputs import require_writable, write_output
 from fairdraft.cli.render import Painter, Piece, can_colour, rich_text
 from fairdraft.config import SamplingParams, require, require_int
+from fairdraft.economics.planning.forecast import Forecast
 
 if TYPE_CHECKING:
     from fairdraft.llm import LLM
@@ -144,8 +144,9 @@ def demo(
 ) -> None:
     """Write two texts with speculation off and on, side by side, and say what it is worth.
 
-    Each text is written once to warm up, then off and on take turns. The prompt's KV is reused
-    after the warm-up, so the figures are those of decoding.
+    Each text is written once to warm up, then off and on take turns. The prompt is read before the
+    clock starts and its KV is reused, so the figures are those of decoding. No round drafts from
+    what another round wrote.
     """
     require_int("--rounds", rounds, 1, "3 is usual")
     require(method != NO_SPECULATION, "--method is 'none': the demo needs a proposer, try ngram")
@@ -178,9 +179,11 @@ def compare(
         for llm in (off, on):
             sides.append(_write(llm, prompt, params))
             progress.advance(task)
-        for _ in range(rounds):
+        for number in range(rounds):
+            salt = f"round-{number}"  # or methods that remember would know the text by heart
             for llm, side in zip((off, on), sides, strict=True):
-                side.rounds.append(measure(llm, [prompt], params))
+                measure(llm, [prompt], replace(params, max_tokens=1), salt)
+                side.rounds.append(measure(llm, [prompt], params, salt))
                 progress.advance(task)
     return Comparison(name, *sides)
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fairdraft.cli.measurement import record
+from fairdraft.bench.measurement import record
 from fairdraft.cli.options import (
     Device,
     DraftLength,

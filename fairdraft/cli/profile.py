@@ -17,7 +17,7 @@ from fairdraft.config import DTYPES, SpeculativeConfig, require
 from fairdraft.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fairdraft.economics.profile import Profile
+    from fairdraft.economics.costs.profile import Profile
 
 
 def profile(

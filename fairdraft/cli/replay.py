@@ -13,8 +13,8 @@ from fairdraft.cli.options import words
 from fairdraft.errors import ConfigError, ReadingError
 
 if TYPE_CHECKING:
+    from fairdraft.economics.costs.profile import Profile
     from fairdraft.economics.policies import Policy
-    from fairdraft.economics.profile import Profile
     from fairdraft.economics.traced import Text
 
 ORACLE, AUTO = "oracle", "auto"
@@ -42,7 +42,7 @@ def replay(
     Several traces are several kinds of traffic, one after the other. A policy cannot draft further
     than the trace did. The oracle knows what will stand, and does what is best step by step.
     """
-    from fairdraft.economics.profile import Profile
+    from fairdraft.economics.costs.profile import Profile
     from fairdraft.economics.replay import replay as write_again
     from fairdraft.economics.traced import read_trace
 

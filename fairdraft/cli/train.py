@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from fairdraft.cli.datasets import load_prompts
+from fairdraft.bench.datasets import load_prompts
 from fairdraft.cli.options import Model, OldTarget, refuse_old_target
 from fairdraft.cli.outputs import require_folder
 from fairdraft.config import require_int
@@ -95,12 +95,12 @@ def eagle3(
     measure_every: MeasureEvery = 500,
 ) -> None:
     """Train an EAGLE-3 head. Run the same command again and it goes on where it stopped."""
+    from fairdraft.heads.eagle3 import Eagle3Training
     from fairdraft.training.run import run
-    from fairdraft.training.students import Eagle3Student
 
     recipe = _recipe(locals())
     layer = {} if intermediate_size is None else {"intermediate_size": intermediate_size}
-    _report(run(recipe, lambda llm: Eagle3Student(llm.runner.model, model, passes, **layer)), out)
+    _report(run(recipe, lambda llm: Eagle3Training(llm.runner.model, model, passes, **layer)), out)
 
 
 @app.command()
@@ -126,15 +126,15 @@ def medusa(
     measure_every: MeasureEvery = 500,
 ) -> None:
     """Train Medusa heads. Run the same command again and it goes on where it stopped."""
+    from fairdraft.heads.medusa import MedusaTraining
     from fairdraft.training.run import run
-    from fairdraft.training.students import MedusaStudent
 
     recipe = _recipe(locals())
 
-    def student(llm: LLM) -> MedusaStudent:
-        return MedusaStudent(llm.runner.model, model, num_heads, borrow_vocabulary)
+    def training(llm: LLM) -> MedusaTraining:
+        return MedusaTraining(llm.runner.model, model, num_heads, borrow_vocabulary)
 
-    _report(run(recipe, student), out)
+    _report(run(recipe, training), out)
 
 
 @app.command()
@@ -166,20 +166,20 @@ def dflash(
     measure_every: MeasureEvery = 500,
 ) -> None:
     """Train a DFlash drafter. Run the same command again and it goes on where it stopped."""
+    from fairdraft.heads.dflash import DFlashTraining, unused_token
     from fairdraft.training.run import run
-    from fairdraft.training.students import DFlashStudent, unused_token
 
     recipe = _recipe(locals())
     layer = {} if intermediate_size is None else {"intermediate_size": intermediate_size}
 
-    def student(llm: LLM) -> DFlashStudent:
+    def training(llm: LLM) -> DFlashTraining:
         mask = unused_token(llm.tokenizer) if mask_token_id is None else mask_token_id
         target = llm.runner.model
-        return DFlashStudent(
+        return DFlashTraining(
             target, model, mask, block_size, num_layers, num_states, borrow_vocabulary, **layer
         )
 
-    _report(run(recipe, student), out)
+    _report(run(recipe, training), out)
 
 
 @app.command("draft-model")
@@ -206,15 +206,15 @@ def draft_model(
 ) -> None:
     """Cut a draft model out of the target, and distil it. Run the same command again and it goes
     on where it stopped."""
+    from fairdraft.heads.draft_model import DraftModelTraining
     from fairdraft.training.run import run
-    from fairdraft.training.students import DraftModelStudent
 
     recipe = _recipe(locals())
 
-    def student(llm: LLM) -> DraftModelStudent:
-        return DraftModelStudent(llm.runner.model, model, num_layers, intermediate_size)
+    def training(llm: LLM) -> DraftModelTraining:
+        return DraftModelTraining(llm.runner.model, model, num_layers, intermediate_size)
 
-    _report(run(recipe, student), out)
+    _report(run(recipe, training), out)
 
 
 def _recipe(options: dict[str, Any]) -> Recipe:

@@ -7,7 +7,7 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from fairdraft.economics.surface import CostSurface
+from fairdraft.economics.costs.cost_surface import CostSurface
 
 FloatArray = NDArray[np.float64]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fairdraft.economics.costs.profile import Profile
 from fairdraft.economics.policies import Policy, Stream
 from fairdraft.economics.prices import reading
-from fairdraft.economics.profile import Profile
 from fairdraft.economics.traced import Text
 from fairdraft.errors import ConfigError
 

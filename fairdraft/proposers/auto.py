@@ -13,10 +13,10 @@ from typing import Any
 from fairdraft.config import require
 from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.economics.controller import Controller, Decision, Offer, heat_of
+from fairdraft.economics.costs.cost_surface import CostSurface
+from fairdraft.economics.costs.profile import Profile
 from fairdraft.economics.prices import Prices
-from fairdraft.economics.profile import Profile
 from fairdraft.economics.shadows import Shadow, Shadows
-from fairdraft.economics.surface import CostSurface
 from fairdraft.models import ModelRunner
 from fairdraft.proposers.base import Proposer, Rows
 from fairdraft.proposers.calibration import calibrate, guessed_drafter
@@ -108,7 +108,7 @@ class AutoProposer(Proposer):
 
     def bind(self, target: Any) -> None:
         """Bind every method and learn what steps cost."""
-        from fairdraft.models.heads import shipped_head
+        from fairdraft.heads import shipped_head
 
         if not self._given:
             name = getattr(target, "name", "")

@@ -6,7 +6,7 @@ from time import perf_counter
 
 import torch
 
-from fairdraft.economics.surface import CostSurface, Point
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
 from fairdraft.models import FlatBatch, Runner
 
 REQUESTS = (1, 4, 8)

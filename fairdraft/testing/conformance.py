@@ -13,10 +13,12 @@ from fairdraft.config import EngineConfig, SamplingParams
 from fairdraft.engine.engine import Engine
 from fairdraft.models import Runner
 from fairdraft.proposers import Proposer
+from fairdraft.request import Request
+from fairdraft.stats import g_test, holm, log_e_value
 from fairdraft.testing.contract import ConformanceError, WatchedProposer
 from fairdraft.testing.laws import Text, text_law
-from fairdraft.testing.statistics import g_test, holm, log_e_value
 from fairdraft.testing.toy import RepeatingToyRunner
+from fairdraft.verification import RULES
 
 # Room for everything; a pool that preempts, with small chunks; one request at a time.
 STRESSES: dict[str, dict[str, Any]] = {
@@ -120,7 +122,7 @@ def check_proposer(
         if not params.greedy:
             suite.check_identity("coupled", name, params)
     if not suite.report.deterministic:
-        for rule in ("standard",) if suite.drafts_trees else ("standard", "block"):
+        for rule in suite.rules_that_draw:
             for name, params in LAW_PARAMS.items():
                 suite.check_law(rule, name, params, draws)
         suite.settle()
@@ -155,6 +157,12 @@ class Suite:
         )
         self.plain: dict[tuple[str, bool], list[list[int]]] = {}
 
+    @property
+    def rules_that_draw(self) -> list[str]:
+        """The rules that verify drawn drafts by their laws, where the proposer's shape allows."""
+        rules = [rule for rule in RULES.values() if rule.lossless and rule.verify_drawn]
+        return [rule.name for rule in rules if rule.takes_trees or not self.drafts_trees]
+
     def engine(self, rule: str, speculate: bool, **options: Any) -> Engine:
         config = EngineConfig(
             "conformance",
@@ -180,15 +188,17 @@ class Suite:
             requests.append(engine.add_request(prompt, params, seed=i))
             engine.step()
         self.finish(engine)
+        raise_errors(requests)
         return [request.output_token_ids for request in requests]
 
     def check_identity(self, rule: str, name: str, params: SamplingParams) -> None:
-        key = (name, rule == "coupled")
+        shared = RULES[rule].shares_noise
+        key = (name, shared)
         if key not in self.plain:
             self.plain[key] = self.texts(self.engine(rule, speculate=False), params)
         for stress, options in STRESSES.items():
             found = self.texts(self.engine(rule, speculate=True, **options), params)
-            if not (params.greedy or rule == "coupled" or self.report.deterministic):
+            if not (params.greedy or shared or self.report.deterministic):
                 return  # the first run has shown that drafts are drawn: their law is tested
             for prompt, text, own in zip(self.prompts, found, self.plain[key], strict=True):
                 if text != own:
@@ -207,6 +217,7 @@ class Suite:
             seeds = range(first, min(first + 500, draws))
             requests = [engine.add_request(prompt, params, seed=seed) for seed in seeds]
             self.finish(engine)
+            raise_errors(requests)
             counts.update(tuple(request.output_token_ids) for request in requests)
             if set(counts) - set(law):
                 text = next(iter(set(counts) - set(law)))
@@ -245,3 +256,11 @@ class Suite:
             "that each token was drawn from? Is every drawn token kept in the draft, whatever its "
             "value? Is `noise.draw` the only source of chance?"
         )
+
+
+def raise_errors(requests: Sequence[Request]) -> None:
+    """Raise what a request ended with: the proposer's own word where there is one."""
+    for request in requests:
+        if request.error is not None:
+            cause = request.error.__cause__
+            raise cause if isinstance(cause, ConformanceError) else request.error

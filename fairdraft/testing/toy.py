@@ -119,7 +119,10 @@ def toy_continuation(request: Request, count: int) -> list[int]:
     for _ in range(count):
         logits = toy_logits([(token, i) for i, token in enumerate(twin.token_ids)])
         rows = TargetRows(twin, EMPTY_DRAFT, logits[None], [int(logits.argmax())])
-        if twin.append(rows.token(0), max_model_len=1 << 30):
+        token = rows.token(0)
+        cut = twin.cut([token], max_model_len=1 << 30)
+        twin.append([token], cut)
+        if twin.finish_reason is not None:
             break
     return twin.output_token_ids
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from fairdraft.bench.measurement import Measurement
 from fairdraft.cli.demo import Comparison, Side, advice, identity
-from fairdraft.cli.forecast import Forecast
-from fairdraft.cli.measurement import Measurement
 from fairdraft.economics import expected_tokens_per_verify
+from fairdraft.economics.planning.forecast import Forecast
 from fairdraft.telemetry import SpecCounters, StepTimes
 
 Run = Callable[..., tuple[int, str, str]]

@@ -10,7 +10,7 @@ import pytest
 
 from fairdraft.cli.main import main
 from tests.conftest import write_tiny
-from tests.models.heads.conftest import write_head
+from tests.heads.conftest import write_head
 
 __all__ = ["write_head"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fairdraft.cli.outputs import exit_codes, require_folder, require_writable, write_output
+from fairdraft.cli.outputs import exit_codes, fold, require_folder, require_writable, write_output
 from fairdraft.errors import ConfigError
 
 
@@ -22,7 +22,7 @@ def test_trying_leaves_things_as_they_are(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["old"]
 
 
-@pytest.mark.parametrize("place", ["", "/nowhere/x", "old/x", "\0"])
+@pytest.mark.parametrize("place", ["", "/nowhere/x", "old/x", "\0", "x" * 300])
 def test_what_cannot_be_written_is_told(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -40,6 +40,15 @@ def test_a_folder_that_cannot_be_made_is_told(
     Path("old").touch()
     with pytest.raises(ConfigError, match=r"--out is .* which cannot be written"):
         require_folder("--out", Path(place))
+
+
+def test_sentences_are_folded_at_spaces() -> None:
+    folded = fold("1 at once: k = 5; " + "k = 3 under 2.85, " * 9, 40, indent=2)
+    lines = folded.splitlines()
+    assert all(len(line) <= 40 for line in lines)
+    assert lines[0].startswith("  1 at")
+    assert all(line.startswith("    ") for line in lines[1:])
+    assert fold("x" * 50, 40) == "x" * 50
 
 
 def test_a_disk_that_is_full_when_the_work_is_done() -> None:

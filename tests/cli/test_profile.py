@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fairdraft.economics.profile import Profile
+from fairdraft.economics.costs.profile import Profile
 from fairdraft.telemetry.environment import benchmark_environment
 
 Run = Callable[..., tuple[int, str, str]]

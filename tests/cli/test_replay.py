@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fairdraft.economics.profile import Profile
-from fairdraft.economics.surface import CostSurface, Point
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
+from fairdraft.economics.costs.profile import Profile
 
 Run = Callable[..., tuple[int, str, str]]
 

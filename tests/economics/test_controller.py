@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fairdraft.economics.controller import Controller, Decision, Offer
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
 from fairdraft.economics.prices import Prices
-from fairdraft.economics.surface import CostSurface, Point
 
 PLAIN, FIXED, K = 0.01, 0.05, 4
 CONTEXT = 100.0

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairdraft.economics.controller import Controller
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
 from fairdraft.economics.prices import Prices
 from fairdraft.economics.shadows import Shadow, Shadows
-from fairdraft.economics.surface import CostSurface, Point
 
 
 class Noting(Controller):

@@ -16,7 +16,7 @@ from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.engine.engine import Engine
 from fairdraft.errors import ConfigError
 from fairdraft.models import ModelRunner
-from fairdraft.proposers.draft_model import DraftModelProposer
+from fairdraft.proposers.draft_model.proposer import DraftModelProposer
 from fairdraft.proposers.ngram import NgramProposer
 from fairdraft.request import Request
 from fairdraft.sampling import sampler
