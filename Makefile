@@ -6,12 +6,13 @@ READY := $(VENV)/.ready
 # The CPU build: pyproject.toml leaves the version and the build of torch open.
 TORCH := "torch>=2.11,<2.14"
 
-.PHONY: demo test lint bench tables dist vllm clean
+.PHONY: demo test fuzz lint bench tables dist vllm clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, then a real model with speculation off and on, side by side"
 	@echo "make test    every test"
+	@echo "make fuzz    the command line against thousands of bad values and damaged files"
 	@echo "make lint    ruff, strict types, import directions"
 	@echo "make bench   the benchmarks behind docs/benchmarks.md (four hours on two cores)"
 	@echo "make tables  rewrite the tables in the docs from benchmarks/results and pyproject.toml"
@@ -37,6 +38,11 @@ test: $(READY)
 	@start=$$(date +%s); OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 \
 		$(BIN)/python -m pytest -n 2 --dist loadscope && \
 		echo "make test took $$(( $$(date +%s) - start )) s after set-up."
+
+# The command line against 2,000 bad values and 2,000 damaged files; an hour.
+fuzz: $(READY)
+	FAIRDRAFT_FUZZ_CASES=2000 OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 \
+		$(BIN)/python -m pytest -n 2 tests/cli/test_fuzz.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

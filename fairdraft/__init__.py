@@ -3,7 +3,8 @@
 from fairdraft import LLM, SamplingParams
 
 llm = LLM("demo", speculative_config={"method": "ngram", "num_speculative_tokens": 4})
-print(llm.generate("The capital of France is", SamplingParams(temperature=0))[0].outputs[0].text)
+output = llm.generate("name, age\\nname, age\\nname,", SamplingParams(temperature=0))[0]
+print(output.outputs[0].text, output.spec.tokens_per_step)
 """
 
 from __future__ import annotations

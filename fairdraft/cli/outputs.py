@@ -142,8 +142,10 @@ def exit_codes() -> Iterator[None]:
     except MemoryError:
         _fail("there is not enough memory for this: ask for less, or use a smaller model")
     except OSError as error:
+        place = f" {error.filename!r}" if error.filename else ""
         _fail(
-            f"{error.filename or 'stdout'!r}: {error.strerror or error}; give another file, or room"
+            f"the system refused to read or write{place} ({error.strerror or error}): give another "
+            "file, or make room"
         )
 
 

@@ -49,13 +49,13 @@ def profile(
     from fairdraft.profiling import ProfileGrid, build_shape, profile_model
     from fairdraft.telemetry.environment import benchmark_environment
 
-    picture = plot or out.with_suffix(".png")
     grid = ProfileGrid(
         numbers("--requests", requests), numbers("--k", k), numbers("--contexts", contexts), rounds
     )
     named = [name for name in words(methods) if name != "none"]
     require(dtype in DTYPES, f"dtype is {dtype!r}, but must be one of {', '.join(DTYPES)}")
     require_writable("--out", out)
+    picture = plot or out.with_suffix(".png")
     require_writable("--plot", picture)
     require_picture(picture)
     if config is not None and named:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,27 @@ def test_what_it_says(
     assert code == 0
     for words in ("eagle3", "made for", "tiny", "[1, 2, 3]", "speculators", "96", "c by bytes"):
         assert words in text
+
+
+def test_the_folder_that_train_was_given(
+    llama: str, write_head: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(write_head(), tmp_path / "out" / "head")
+    code, text = say(capsys, str(tmp_path / "out"), "--model", llama)
+    assert code == 0
+    assert "eagle3" in text
+
+
+def test_a_file_is_told_with_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "some.json").write_text("{}")
+    code, text = say(capsys, str(tmp_path / "some.json"))
+    assert code == 2
+    assert f"is a file: give the folder that it lies in, {str(tmp_path)!r}" in text
+
+
+def test_the_option_of_old_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = say(capsys, "somewhere", "--target", "demo")
+    assert (code, "the option is called --model now" in text) == (2, True)
 
 
 def test_a_target_that_does_not_fit(
