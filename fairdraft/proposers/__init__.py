@@ -1,4 +1,4 @@
-"""Proposers, which draft: the contract (`base.py`), the registry, then a file or folder a method."""
+"""Proposers, which draft: the contract (`base.py`), the registry, a file or folder a method."""
 
 from fairdraft.proposers.base import Needs, PerRequestProposer, Proposer, Settled
 from fairdraft.proposers.registry import build_proposer, known_methods
