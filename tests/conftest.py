@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -95,6 +96,22 @@ def write_tiny(folder: Path, kind: str, seed: int = 3, **changes: Any) -> Path:
     return folder
 
 
+FEW_TOKENS = range(6)
+
+
+def prefer_few_tokens(model: Any) -> Any:
+    """Make a model with random weights choose among `FEW_TOKENS`, by scaling their output rows.
+
+    Two such models agree every few tokens, so that drafts of the one are accepted by the other.
+
+    Returns:
+        The model itself, changed.
+    """
+    with torch.no_grad():
+        model.get_output_embeddings().weight[list(FEW_TOKENS)] *= 6
+    return model
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Folder of a tiny random checkpoint by model type, float32, written once a session."""
@@ -106,6 +123,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return written[kind]
 
     return write
+
+
+@pytest.fixture
+def prompts_file(tmp_path: Path) -> str:
+    """Four prompts, one under each name a prompt may have, and a blank line."""
+    records = [
+        {"prompt": "abc abc abc abc"},
+        {"question": "What is 2 + 2? 2 + 2?"},
+        {"turns": ["ababababab", "the second turn"]},
+        {"id": 4, "prompt": "[red]x[/red] [x] x x x"},
+    ]
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("\n\n".join(map(json.dumps, records)) + "\n")
+    return str(path)
 
 
 @pytest.fixture(scope="session")

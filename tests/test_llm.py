@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fairdraft import LLM, RequestOutput, SamplingParams
-from fairdraft.cli.datasets import load_prompts
+from fairdraft.bench.datasets import load_prompts
 from fairdraft.errors import CheckpointError, ConfigError, FairdraftError, RequestError
 
 Tiny = Callable[[str], Path]

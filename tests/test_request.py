@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from fairdraft import SamplingParams
 from fairdraft.draft import Draft
-from fairdraft.request import Request
+from fairdraft.errors import RequestError
+from fairdraft.request import Cut, Request
 
 untimed = settings(deadline=None)
 EOS, STOP, PLAIN = 2, 9, 5
@@ -21,11 +22,11 @@ def request_of(prompt: Sequence[int] = (1, 3, 4), **params: Any) -> Request:
 
 
 def end_of(request: Request, tokens: Sequence[int], max_model_len: int = FAR) -> int | None:
-    """Append until the request ends; how many tokens that took."""
-    for count, token in enumerate(tokens, 1):
-        if request.append(token, max_model_len):
-            return count
-    return None
+    """Take tokens until the request ends; how many that took."""
+    cut = request.cut(tokens, max_model_len)
+    assert request.finish_reason is None, "to look where it ends changes nothing"
+    request.append(tokens, cut)
+    return cut.count if request.finish_reason else None
 
 
 # --- counters
@@ -42,7 +43,7 @@ def test_counters_count_prompt_output_and_draft(
 ) -> None:
     request = request_of(prompt, max_tokens=None)
     assert end_of(request, output) is None
-    request.draft = Draft(tuple(draft))
+    request.hold(Draft(tuple(draft)))
     assert request.token_ids == prompt + output
     assert request.output_token_ids == output
     assert request.num_prompt_tokens == len(prompt)
@@ -54,7 +55,7 @@ def test_counters_count_prompt_output_and_draft(
 def test_the_output_is_a_copy_and_the_prompt_is_never_written() -> None:
     prompt = (1, 3)
     request = Request("r", prompt, SamplingParams())
-    request.append(PLAIN, FAR)
+    request.append([PLAIN], Cut(1))
     request.output_token_ids.append(77)
     assert request.output_token_ids == [PLAIN]
     assert request.prompt_token_ids == (1, 3)
@@ -63,13 +64,13 @@ def test_the_output_is_a_copy_and_the_prompt_is_never_written() -> None:
 @pytest.mark.parametrize(("computed", "decoding"), [(0, False), (1, False), (2, True), (3, True)])
 def test_decoding_starts_when_only_the_newest_token_waits(computed: int, decoding: bool) -> None:
     request = request_of((1, 3, 4))
-    request.num_computed_tokens = computed
+    request.advance(computed)
     assert request.decoding is decoding
 
 
 def test_two_requests_share_nothing() -> None:
     one, other = request_of(), request_of()
-    one.append(PLAIN, FAR)
+    one.append([PLAIN], Cut(1))
     one.block_table.append(0)
     one.counters.record(1, 1, 2)
     assert other.num_output_tokens == 0
@@ -145,3 +146,44 @@ def test_max_model_len_counts_the_prompt() -> None:
 def test_the_nearer_of_two_limits_holds() -> None:
     assert end_of(request_of((1, 3, 4), max_tokens=4), [PLAIN] * 9, max_model_len=5) == 2
     assert end_of(request_of((1, 3, 4), max_tokens=1), [PLAIN] * 9, max_model_len=5) == 1
+
+
+# --- the counters move through methods only
+
+
+def test_a_cut_inside_an_accepted_stretch_leaves_no_computed_token_behind_the_end() -> None:
+    request = request_of((1, 3), max_tokens=9)
+    request.hold(Draft((7, 8, 9)))
+    request.advance(5)  # the prompt and the draft
+    request.reject(0)
+    request.append([7, EOS, 9, 4], request.cut([7, EOS, 9, 4], FAR))
+    assert request.output_token_ids == [7, EOS]
+    assert request.num_computed_tokens == request.num_tokens == 4
+    assert request.draft == Draft()
+
+
+def test_rejected_tokens_are_taken_back_off() -> None:
+    request = request_of((1, 3))
+    request.hold(Draft((7, 8, 9)))
+    request.advance(5)
+    request.reject(2)
+    request.append([7, 6], Cut(2))
+    assert request.num_computed_tokens == request.num_tokens - 1
+    assert request.decoding
+
+
+def test_a_reset_request_begins_anew_with_its_tokens() -> None:
+    request = request_of((1, 3))
+    request.append([PLAIN], Cut(1))
+    request.advance(3)
+    request.hold(Draft((7,)))
+    request.reset()
+    assert (request.num_computed_tokens, request.draft, request.block_table) == (0, Draft(), [])
+    assert request.token_ids == [1, 3, PLAIN]
+
+
+def test_an_error_is_kept_with_its_reason() -> None:
+    request = request_of()
+    error = RequestError("no token can be sampled")
+    request.end("error", error)
+    assert (request.finish_reason, request.error) == ("error", error)

@@ -4,7 +4,8 @@ from benchmarks.workers.protocol import Generate, Speculative, serve
 from fairdraft import LLM, SamplingParams
 
 
-def load(model_dir: str, speculative: Speculative) -> Generate:
+def load(model_dir: str, speculative: Speculative) -> tuple[Generate, str]:
+    """Load fairdraft as it comes."""
     llm = LLM(
         model_dir,
         dtype="bfloat16",
@@ -18,7 +19,7 @@ def load(model_dir: str, speculative: Speculative) -> Generate:
         outputs = llm.generate([{"prompt_token_ids": prompt} for prompt in prompts], params)
         return [list(output.outputs[0].token_ids) for output in outputs]
 
-    return generate
+    return generate, f"batch_invariant={llm.runner.batch_invariant}"
 
 
 if __name__ == "__main__":

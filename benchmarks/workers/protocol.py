@@ -18,7 +18,11 @@ Speculative = dict[str, Any] | None
 Generate = Callable[[list[list[int]], int], list[list[int]]]
 
 
-def serve(load: Callable[[str, Speculative], Generate], packages: list[str]) -> None:
+# (model, speculative config) -> what generates, and the mode it does so in, in words.
+Load = Callable[[str, Speculative], tuple[Generate, str]]
+
+
+def serve(load: Load, packages: list[str]) -> None:
     """Load the engine named on the command line, say so, then answer jobs until stdin closes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
@@ -33,9 +37,9 @@ def serve(load: Callable[[str, Speculative], Generate], packages: list[str]) -> 
     def answer(message: dict[str, Any]) -> None:
         print(json.dumps(message), file=answers)
 
-    generate = load(args.model, json.loads(args.speculative))
+    generate, mode = load(args.model, json.loads(args.speculative))
     versions = {name: importlib.metadata.version(name) for name in packages}
-    answer({"versions": {"python": platform.python_version(), **versions}})
+    answer({"versions": {"python": platform.python_version(), **versions}, "mode": mode})
     for line in sys.stdin:
         job = json.loads(line)
         start = time.perf_counter()

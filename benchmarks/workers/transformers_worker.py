@@ -8,7 +8,8 @@ from transformers import AutoModelForCausalLM
 from benchmarks.workers.protocol import Generate, Speculative, serve
 
 
-def load(model_dir: str, speculative: Speculative) -> Generate:
+def load(model_dir: str, speculative: Speculative) -> tuple[Generate, str]:
+    """Load transformers' eager model."""
     model: Any = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.bfloat16)
     model.generation_config.eos_token_id = None  # as ignore_eos elsewhere
     lookup: dict[str, Any] = {}
@@ -30,7 +31,7 @@ def load(model_dir: str, speculative: Speculative) -> Generate:
         )
         return [output[0, len(prompt) :].tolist()]
 
-    return generate
+    return generate, "eager"
 
 
 if __name__ == "__main__":

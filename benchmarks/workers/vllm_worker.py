@@ -19,7 +19,8 @@ SETTINGS = {
 }
 
 
-def load(model_dir: str, speculative: Speculative) -> Generate:
+def load(model_dir: str, speculative: Speculative) -> tuple[Generate, str]:
+    """Load vLLM for the CPU."""
     from vllm import LLM, SamplingParams
 
     llm = LLM(
@@ -41,7 +42,7 @@ def load(model_dir: str, speculative: Speculative) -> Generate:
         outputs = llm.generate(inputs, params, use_tqdm=False)
         return [list(output.outputs[0].token_ids) for output in outputs]
 
-    return generate
+    return generate, "eager" if llm.llm_engine.model_config.enforce_eager else "compiled"
 
 
 def preload_openmp() -> None:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fairdraft.cli.bench_grid import Bench, Grid
-from fairdraft.cli.bench_report import Report, read_report, report, require_writable, table
-from fairdraft.cli.options import Device, Dtype, MaxModelLen, Model, numbers, words
+from fairdraft.bench.grid import CLEARED, KEPT, Bench, Grid
+from fairdraft.bench.report import Report, read_report, report, table, write_report
+from fairdraft.cli.options import (
+    Device,
+    Dtype,
+    MaxModelLen,
+    Model,
+    encode_prompt,
+    load_llm,
+    numbers,
+    speculative_config,
+    words,
+)
+from fairdraft.cli.outputs import require_writable, write_output
+
+if TYPE_CHECKING:
+    from fairdraft.llm import LLM
 
 app = typer.Typer(
     help="Measure a grid of settings, and draw what came out.",
@@ -36,6 +50,13 @@ def run(
     num_prompts: Annotated[int, typer.Option(help="Prompts of each dataset.")] = 8,
     max_tokens: Annotated[int, typer.Option(help="Tokens generated for each, EOS ignored.")] = 128,
     rounds: Annotated[int, typer.Option(help="Timed passes of each cell.")] = 3,
+    keep_memory: Annotated[
+        bool,
+        typer.Option(
+            "--keep-memory",
+            help="Let methods draft from what earlier rounds answered to the same prompts.",
+        ),
+    ] = False,
     model: Model = "demo",
     dtype: Dtype = "auto",
     device: Device = "auto",
@@ -48,6 +69,10 @@ def run(
     hides the end of a group, when fewer than n still run. Whole calls are timed, prefill included;
     no prefix is reused. Each method and k keeps a model of its own in memory. The first group of
     each cell warms up and is not counted. Ctrl-C keeps what is finished.
+
+    Rounds and loads repeat the prompts. Methods that draft from past answers (suffix, hybrid, auto)
+    see those of one pass over a dataset only, as a server would that is asked each of these prompts
+    once, unless `--keep-memory` is given; the report says which.
     """
     grid = Grid(
         tuple(datasets),
@@ -57,11 +82,18 @@ def run(
         num_prompts,
         max_tokens,
         rounds,
+        KEPT if keep_memory else CLEARED,
     )
-    require_writable(out)
-    bench = Bench(grid, model, dtype=dtype, device=device, max_model_len=max_model_len)
+    require_writable("--out", out)
+    options = {"dtype": dtype, "device": device, "max_model_len": max_model_len}
+
+    def load(method: str, k: int, /, **more: Any) -> LLM:
+        drafting = speculative_config(method, k)
+        return load_llm(model, speculative_config=drafting, **options, **more)
+
+    bench = Bench(grid, load, encode_prompt, {"model": model, **options})
     try:
-        bench.run()
+        _measure(bench)
     finally:  # Ctrl-C and a failure in the tenth minute included
         if any(bench.samples.values()):
             _keep(report(bench), out)
@@ -75,17 +107,34 @@ def plot(
     ] = None,
 ) -> None:
     """Draw tokens per run and speedup against k, with the equation's curves dashed."""
-    from fairdraft.cli.bench_plot import draw
+    from fairdraft.bench.plot import draw
 
     picture = out or file.with_suffix(".png")
     result = read_report(file)
-    require_writable(picture)
+    require_writable("--out", picture)
     draw(result, picture)
     print(f"Written to {picture}")
 
 
+def _measure(bench: Bench) -> None:
+    """Run the grid, with a bar on stderr from when its engines are loaded."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+
+    def tell(what: str, done: int, total: int) -> None:
+        if not progress.tasks:
+            progress.start()
+            progress.add_task("")
+        progress.update(progress.task_ids[0], description=what, completed=done, total=total)
+
+    try:
+        bench.run(tell)
+    finally:
+        progress.stop()
+
+
 def _keep(result: Report, out: Path) -> None:
-    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_output("--out", out, lambda path: write_report(result, path))
     console = Console()
     console.print(table(result))
     if not result["complete"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated
@@ -15,10 +15,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from fairdraft.cli.forecast import Forecast
-from fairdraft.cli.measurement import Measurement, measure
+from fairdraft.bench.grid import NO_SPECULATION
+from fairdraft.bench.measurement import Measurement, measure
 from fairdraft.cli.options import (
-    NO_SPECULATION,
     Device,
     DraftLength,
     Dtype,
@@ -30,8 +29,10 @@ from fairdraft.cli.options import (
     load_llm,
     speculative_config,
 )
+from fairdraft.cli.outputs import require_writable, write_output
 from fairdraft.cli.render import Painter, Piece, can_colour, rich_text
 from fairdraft.config import SamplingParams, require, require_int
+from fairdraft.economics.planning.forecast import Forecast
 
 if TYPE_CHECKING:
     from fairdraft.llm import LLM
@@ -55,7 +56,7 @@ TERMS = """\
 draft cost c = time to draft a token / time of a step off
 verify growth = time of a step on, drafting aside / time of a step off
 predicted speedup = expected tokens per step
-                    / (verify growth + c × mean draft length × steps with a draft)"""
+                  / (verify growth + c × mean draft length × steps with a draft)"""
 WORTH = 1.05  # a smaller gain or loss is within what a busy machine does by itself
 
 
@@ -143,13 +144,16 @@ def demo(
 ) -> None:
     """Write two texts with speculation off and on, side by side, and say what it is worth.
 
-    Each text is written once to warm up, then off and on take turns. The prompt's KV is reused
-    after the warm-up, so the figures are those of decoding.
+    Each text is written once to warm up, then off and on take turns. The prompt is read before the
+    clock starts and its KV is reused, so the figures are those of decoding. No round drafts from
+    what another round wrote.
     """
     require_int("--rounds", rounds, 1, "3 is usual")
     require(method != NO_SPECULATION, "--method is 'none': the demo needs a proposer, try ngram")
     config = speculative_config(method, num_speculative_tokens, speculative_json)
     params = SamplingParams(temperature=0, max_tokens=max_tokens)
+    if svg is not None:
+        require_writable("--svg", svg)
     console = Console(record=svg is not None)
     off = load_llm(model, dtype=dtype, device=device)
     on = load_llm(model, dtype=dtype, device=device, speculative_config=config)
@@ -158,9 +162,10 @@ def demo(
         results.append(compare(name, off, on, encode_prompt(off, prompt), params, rounds))
         show_texts(console, prompt, results[-1])
     console.print(figures(results))
-    console.print(f"{TERMS}\n\n{advice(results)}", soft_wrap=True, highlight=False)
+    console.print(f"{TERMS}\n\n{advice(results)}", highlight=False)
     if svg is not None:
-        console.save_svg(str(svg), title="fairdraft demo")
+        title = "fairdraft demo"
+        write_output("--svg", svg, lambda path: console.save_svg(str(path), title=title))
 
 
 def compare(
@@ -174,9 +179,11 @@ def compare(
         for llm in (off, on):
             sides.append(_write(llm, prompt, params))
             progress.advance(task)
-        for _ in range(rounds):
+        for number in range(rounds):
+            salt = f"round-{number}"  # or methods that remember would know the text by heart
             for llm, side in zip((off, on), sides, strict=True):
-                side.rounds.append(measure(llm, [prompt], params))
+                measure(llm, [prompt], replace(params, max_tokens=1), salt)
+                side.rounds.append(measure(llm, [prompt], params, salt))
                 progress.advance(task)
     return Comparison(name, *sides)
 
@@ -223,9 +230,9 @@ def identity(off: Sequence[int], on: Sequence[int]) -> str:
 def figures(results: Sequence[Comparison]) -> Table:
     """What was measured and what the equation says, one column a text."""
     table = Table(box=box.SIMPLE)
-    table.add_column()
+    table.add_column(no_wrap=True)
     for result in results:
-        table.add_column(result.name, justify="right")
+        table.add_column(result.name, justify="right", no_wrap=True)
     forecasts = [result.forecast for result in results]
     counters = [result.on.whole.counters for result in results]
 

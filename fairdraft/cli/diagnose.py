@@ -1,4 +1,4 @@
-"""`fairdraft diagnose`: why is it slower although so much is accepted?"""
+"""`fairdraft diagnose`: why a run is slower although so much is accepted."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fairdraft.errors import ReadingError
-
 if TYPE_CHECKING:
-    from fairdraft.economics.diagnosis import Diagnosis
-    from fairdraft.readers import Reading
-
-LIKE = 1.5  # runs whose requests differ by more are not alike
+    from fairdraft.economics.planning.diagnosis import Diagnosis
+    from fairdraft.peers import Reading
 
 
 def diagnose(
@@ -32,66 +28,36 @@ def diagnose(
     bench_speculative.py lines and /server_info, responses of llama-server, and fairdraft's own
     results and step traces. FILE#LABEL picks one of several measurements in a file.
     """
-    from fairdraft.economics.diagnosis import diagnose as judge
+    from fairdraft.economics.planning.diagnosis import caveats, diagnose_readings
 
     on, off = _read(spec, seconds), _read(baseline, seconds)
-    if not on.speculates:
-        raise ReadingError(
-            f"{spec!r} drafted nothing: it was taken without speculation, or no text gave a draft; "
-            "give the run with speculation first"
-        )
-    if off.speculates:
-        raise ReadingError(f"{baseline!r} speculates too: --baseline is the run without")
-    before, after = _step_time(off, baseline), _step_time(on, spec)
-    measured = on.step_is_measured and off.step_is_measured
-    found = judge(
-        before,
-        after,
-        on.acceptance_length,
-        on.k,
-        on.survivals,
-        measured,
-        on.requests,
-        on.draft_share,
-    )
+    found = diagnose_readings(on, off)
     console = Console()
-    console.print(_table(on, off, before, after, found))
+    console.print(_table(on, off, found))
     for i, finding in enumerate(found.findings):
         what = "Also possible" if i else "Likely cause"
-        console.print(
-            f"\n{what} ({finding.confidence} confidence): {finding.cause}.",
-            f"\nNext: {finding.advice}.",
-            soft_wrap=True,
-            sep="",
-            markup=False,
-        )
-    for note in _notes(on, off):
-        console.print(f"\nNote: {note}.", soft_wrap=True, markup=False)
+        print(f"\n{what} ({finding.confidence} confidence): {finding.cause}.")
+        print(f"Next: {finding.advice}.")
+    for note in caveats(on, off):
+        print(f"\nNote: {note}.")
 
 
 def _read(source: str, seconds: float) -> Reading:
-    from fairdraft.readers import read, scrape
+    from fairdraft.peers import read, scrape
 
     if source.startswith(("http://", "https://")):
         return scrape(source, seconds)
     return read(source)
 
 
-def _step_time(reading: Reading, source: str) -> float:
-    if not reading.step_time:
-        raise ReadingError(
-            f"the step time of {source!r} cannot be told: it lacks that, and throughput or running "
-            "requests too; give a log, a benchmark's result or a page of /metrics"
-        )
-    return reading.step_time
+def _table(on: Reading, off: Reading, found: Diagnosis) -> Table:
+    from fairdraft.economics.planning.diagnosis import step_time
 
-
-def _table(on: Reading, off: Reading, before: float, after: float, found: Diagnosis) -> Table:
     table = Table(show_header=False, box=None)
-    for name, reading, step in (("step off", off, before), ("step on", on, after)):
+    for name, reading in (("step off", off), ("step on", on)):
         estimate = " (estimate from throughput: prefill and idle time are in it)"
         kind = "" if reading.step_is_measured else estimate
-        table.add_row(name, f"{step * 1e3:.2f} ms{kind}")
+        table.add_row(name, f"{step_time(reading) * 1e3:.2f} ms{kind}")
     table.add_row("accepted / drafted", f"{on.acceptance_rate:.1%}, k = {on.k:.1f}")
     if on.survivals:
         table.add_row("stand, by position", ", ".join(f"{each:.0%}" for each in on.survivals))
@@ -108,15 +74,3 @@ def _table(on: Reading, off: Reading, before: float, after: float, found: Diagno
         table.add_row("tokens a step", f"{found.length:.2f}, for {share}")
     table.add_row("speedup of a request", f"{found.speedup:.2f}×")
     return table
-
-
-def _notes(on: Reading, off: Reading) -> list[str]:
-    notes = list(dict.fromkeys((*on.biases, *off.biases)))
-    if on.requests and off.requests:
-        low, high = sorted((on.requests, off.requests))
-        if high > LIKE * low:
-            notes.append(
-                f"{off.requests:.1f} requests ran without speculation and {on.requests:.1f} with "
-                "it: compare runs under the same load"
-            )
-    return notes

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fairdraft.cli.measurement import record
+from fairdraft.bench.measurement import record
 from fairdraft.cli.options import (
     Device,
     DraftLength,
@@ -27,6 +27,7 @@ from fairdraft.cli.options import (
     require_text,
     speculative_config,
 )
+from fairdraft.cli.outputs import require_writable
 from fairdraft.cli.render import Painter, can_colour, escaped, summary
 from fairdraft.config import SamplingParams
 
@@ -69,6 +70,8 @@ def generate(
         seed=seed,
         max_tokens=max_tokens,
     )
+    if trace is not None:
+        require_writable("--trace", trace)
     config = speculative_config(
         method if spec else "none", num_speculative_tokens, speculative_json if spec else None
     )

@@ -7,37 +7,41 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from fairdraft.cli.options import Dtype, Model
-from fairdraft.errors import CheckpointError
+from fairdraft.cli.options import Dtype, Model, OldTarget, loading, refuse_old_target
+from fairdraft.config import DTYPES, require
 
 
 def inspect(
-    path: Annotated[str, typer.Argument(help="Hub id or folder of a drafter.")],
-    target: Model = "demo",
+    path: Annotated[
+        str, typer.Argument(help="Hub id or folder of a drafter, or the --out of `train`.")
+    ],
+    model: Model = "demo",
+    target: OldTarget = None,
     dtype: Dtype = "auto",
 ) -> None:
     """Say what a drafter file is, whether it fits a target, and its cost ratio c."""
+    refuse_old_target(target)
+    require(dtype in DTYPES, f"dtype is {dtype!r}, but must be one of {', '.join(DTYPES)}")
+    from fairdraft.heads import head_cost, kind_of, load_head, read_head_file
     from fairdraft.models import load_checkpoint
-    from fairdraft.models.heads import LOADERS, head_cost, read_head_file
 
     file = read_head_file(path)
-    kind = file.kind
+    kind = kind_of(file)
     table = Table(show_header=False, box=None)
-    table.add_row("file", path)
-    table.add_row("method", kind)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("file", Text(path))
+    table.add_row("method", Text(kind))
     for label, value in _declared(file.config).items():
-        table.add_row(label, str(value))
-    if kind not in LOADERS:
-        raise CheckpointError(
-            f"{path!r} is for method {kind!r}, which cannot be loaded: known are "
-            f"{', '.join(LOADERS)}"
-        )
-    model = load_checkpoint(target, dtype, "cpu").model
-    head = LOADERS[kind](file, model)  # says what does not fit, or is lossy
-    cost = head_cost(head, model)
-    size = cost.parameters * model.dtype.itemsize / 2**20
-    table.add_row("fits", f"{target} ({model.config.model_type})")
+        table.add_row(label, Text(str(value)))
+    with loading(model):
+        target_model = load_checkpoint(model, dtype, "cpu").model
+        head = load_head(file, target_model)  # says what does not fit, or is lossy
+    cost = head_cost(head, target_model)
+    size = cost.parameters * target_model.dtype.itemsize / 2**20
+    table.add_row("fits", f"{model} ({target_model.config.model_type})")
     table.add_row("read by one pass", f"{cost.parameters / 1e6:.2f}M parameters, {size:.1f} MiB")
     table.add_row("tokens a pass", str(cost.tokens))
     table.add_row("c by bytes", f"{cost.by_bytes:.3f} of a target run a draft token")
@@ -46,7 +50,7 @@ def inspect(
 
 
 def _declared(config: dict[str, Any]) -> dict[str, Any]:
-    """What a config.json says of its target and its vocabulary."""
+    """Return what a drafter's config.json says of its target and its vocabulary."""
     verifier = (config.get("speculators_config") or {}).get("verifier") or {}
     found = {
         "made for": verifier.get("name_or_path")

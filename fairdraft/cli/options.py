@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from fairdraft.config import SpeculativeConfig
+from fairdraft.bench.grid import NO_SPECULATION
+from fairdraft.config import SpeculativeConfig, parse_json, require
 from fairdraft.errors import ConfigError, RequestError
 
 if TYPE_CHECKING:
     from fairdraft.llm import LLM
 
-NO_SPECULATION = "none"
-
 Model = Annotated[str, typer.Option(help='Hub id, folder, GGUF file, or "demo".')]
+OldTarget = Annotated[str | None, typer.Option("--target", hidden=True)]  # renamed in 0.2
 Method = Annotated[str, typer.Option(help='Who drafts, such as "ngram"; "none" is off.')]
 DraftLength = Annotated[
     int, typer.Option("--num-speculative-tokens", "-k", help="Draft length k: tokens a step.")
@@ -42,7 +44,7 @@ MaxModelLen = Annotated[
 def speculative_config(
     method: str, num_speculative_tokens: int, as_json: str | None = None
 ) -> SpeculativeConfig | None:
-    """The configuration that the options mean; None is no speculation.
+    """Return the configuration that the options mean; None is no speculation.
 
     Args:
         method: a proposer's name, or "none".
@@ -50,28 +52,37 @@ def speculative_config(
         as_json: an object with vLLM's keys; if given, the other two are ignored.
 
     Raises:
-        ConfigError: k is out of range, or the JSON is broken.
+        ConfigError: k is out of range, or the JSON is broken, no object, or says a key twice.
     """
     if as_json is not None:
-        try:
-            return SpeculativeConfig.of(json.loads(as_json))
-        except json.JSONDecodeError as error:
-            raise ConfigError(
-                f"--speculative-config is {as_json!r}, which is not JSON ({error}): write it like "
-                '{"method": "ngram", "num_speculative_tokens": 4}'
-            ) from None
+        remedy = 'write it like {"method": "ngram", "num_speculative_tokens": 4}'
+        found = parse_json(as_json, "--speculative-config")
+        require(
+            isinstance(found, dict),
+            f"--speculative-config is {as_json!r}, but must be an object: {remedy}",
+        )
+        return SpeculativeConfig.of(found)
     if method == NO_SPECULATION:
         return None
     return SpeculativeConfig(method, num_speculative_tokens)
 
 
+def refuse_old_target(target: str | None) -> None:
+    """Raise `ConfigError` if the target is named by the option of old."""
+    require(target is None, f"--target is {target!r}, but the option is called --model now: use it")
+
+
 def words(text: str) -> tuple[str, ...]:
-    """A list with commas between, each word once."""
+    """Return the words of a list with commas between, each once."""
     return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
 def numbers(name: str, text: str) -> tuple[int, ...]:
-    """Whole numbers with commas between, each once.
+    """Return the whole numbers of a list with commas between, each once.
+
+    Args:
+        name: the option, to begin an error with.
+        text: the list.
 
     Raises:
         ConfigError: they are something else.
@@ -85,18 +96,41 @@ def numbers(name: str, text: str) -> tuple[int, ...]:
 
 
 def load_llm(model: str, **options: Any) -> LLM:
-    """An `LLM`, with a spinner on stderr while it loads."""
-    with Console(stderr=True).status(Text(f"Loading {model} …")):
-        from transformers.utils import logging
-
+    """Load an `LLM`; a terminal shows one line on stderr meanwhile."""
+    with loading(model):
         from fairdraft.llm import LLM
 
-        logging.disable_progress_bar()  # two moving lines would overwrite each other
         return LLM(model, **options)
 
 
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Show one line on stderr while a model loads: what the library logs, as it comes.
+
+    Only a terminal shows it, and it is gone when the model is there.
+
+    Args:
+        name: what is loaded.
+    """
+    with Console(stderr=True).status(Text(f"Loading {name} …")) as status:
+
+        class Line(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                status.update(Text(f"{record.getMessage()} …"))
+
+        logger, line = logging.getLogger("fairdraft"), Line(logging.INFO)
+        before = logger.level
+        logger.addHandler(line)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(line)
+            logger.setLevel(before)
+
+
 def encode_prompt(llm: LLM, prompt: str, chat: bool | None = None) -> list[int]:
-    """Token ids of a prompt.
+    """Return the token ids of a prompt.
 
     Args:
         llm: whose tokenizer to use.

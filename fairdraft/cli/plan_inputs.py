@@ -1,133 +1,139 @@
-"""What `fairdraft plan` is given: costs and acceptance, from files and from numbers."""
+"""What `fairdraft plan` is given, as options spell it: costs and acceptance."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from fairdraft.economics.profile import Profile
-from fairdraft.economics.step_costs import SWEPT, StepCosts, draft_length
-from fairdraft.economics.traffic import Acceptance
+from fairdraft.economics.costs.profile import Profile
+from fairdraft.economics.costs.step_costs import StepCosts
+from fairdraft.economics.planning.acceptance import Acceptance
+from fairdraft.economics.planning.sweep import longest_acceptance, sweep_runs
 from fairdraft.errors import ConfigError, ReadingError
-from fairdraft.readers import Reading, read, read_all
+from fairdraft.peers import Reading, read
 
 
-def profile_costs(path: Path, context: float | None, force: bool) -> StepCosts:
-    """Costs from a profile.
+@dataclass(frozen=True)
+class Costs:
+    """Where step costs come from: a profile, or a sweep of runs.
 
     Args:
-        path: what `fairdraft profile` wrote.
-        context: tokens of each request; the shortest measured by default.
-        force: take it although it is of another machine.
+        profile: what `fairdraft profile` wrote.
+        sweep: files and folders of runs.
+        method: who drafts in the sweep, where its files do not say.
+        context: with a profile, tokens of each request; the shortest measured by default.
+        force: take a profile of another machine.
 
     Raises:
-        ConfigError: no profile, one of another machine, or a context below 0.
+        ConfigError: both or neither are given, or a context that cannot be.
     """
-    from fairdraft.telemetry.environment import benchmark_environment
 
-    if context is not None and not (math.isfinite(context) and context >= 0):
-        raise ConfigError(f"--context is {context:g}, but must be a number of tokens from 0 on")
-    found = Profile.load(path)
-    if not force:
-        found.require_hardware(benchmark_environment())
-    return StepCosts.of_profile(found, context)
+    profile: Path | None
+    sweep: Sequence[Path]
+    method: str | None
+    context: float | None
+    force: bool
+
+    def __post_init__(self) -> None:
+        if (self.profile is None) == (not self.sweep):
+            raise ConfigError(
+                "step costs come from either --profile FILE (see `fairdraft profile`) or --sweep "
+                "FILES of another engine: give one of the two"
+            )
+        if self.context is None:
+            return
+        if self.profile is None:
+            raise ConfigError("--context goes with --profile: a sweep has the context it ran with")
+        if not (math.isfinite(self.context) and self.context >= 0):
+            raise ConfigError(
+                f"--context is {self.context:g}, but must be a number of tokens from 0 on"
+            )
+
+    def load(self) -> tuple[StepCosts, list[Reading], str | None]:
+        """Read the files.
+
+        Returns:
+            The costs, the sweep's runs (none of a profile), and who drafts (None: not said).
+
+        Raises:
+            FairdraftError: a file is unreadable, or the profile is of another machine.
+        """
+        if self.profile is None:
+            runs, method = sweep_runs(self.sweep, self.method)
+            return StepCosts.of_sweep(runs, method), runs, method
+        from fairdraft.telemetry.environment import machine
+
+        found = Profile.load(self.profile)
+        if not self.force:
+            found.require_hardware(machine())
+        return StepCosts.of_profile(found, self.context), [], self.method
 
 
-def sweep_runs(paths: Sequence[Path], method: str | None) -> tuple[list[Reading], str]:
-    """Runs of a sweep, and who drafts in them.
+@dataclass(frozen=True)
+class Said:
+    """What options say of acceptance.
 
     Args:
-        paths: files, and folders of `vllm bench sweep serve` or of files.
-        method: who drafts; of fairdraft's own files, only its cells are taken.
-
-    Raises:
-        ReadingError: a file is unreadable, or two methods are mixed.
-    """
-    runs = [run for path in paths for run in _runs(path)]
-    named = {run: _method(run) for run in runs}
-    methods = {name for run, name in named.items() if name and run.speculates}
-    if method is None and len(methods) > 1:
-        raise ReadingError(
-            f"the sweep has several drafters ({', '.join(sorted(methods))}): choose one with "
-            "--method"
-        )
-    if methods:
-        method = method or methods.pop()
-        runs = [run for run in runs if not run.speculates or named[run] in (None, method)]
-    return runs, method or SWEPT
-
-
-def _runs(path: Path) -> list[Reading]:
-    """Of a file, the folder of a `vllm bench sweep`, or a folder of files."""
-    if path.is_dir() and not [*path.glob("run=*.json"), *path.glob("*/run=*.json")]:
-        files = sorted(path.glob("*.json"))
-        if not files:
-            raise ReadingError(f"the sweep {str(path)!r} is empty: it holds no .json file")
-        return [run for file in files for run in read_all(file)]
-    return read_all(path)
-
-
-def _method(run: Reading) -> str | None:
-    """Who drafts, in a cell of our own benchmark: dataset/method/k=…/n=…."""
-    parts = run.label.split("/")
-    return parts[1] if len(parts) == 4 and parts[2].startswith("k=") else None
-
-
-def acceptances(
-    costs: StepCosts,
-    method: str | None,
-    files: Sequence[str],
-    alphas: Sequence[str],
-    survivals: Sequence[str],
-    mixes: Sequence[str],
-    runs: Sequence[Reading] = (),
-) -> dict[str, Acceptance]:
-    """Acceptance of each method that is to be planned for.
-
-    Args:
-        costs: names the methods.
-        method: whose what has no METHOD= before it is; by default the only one's.
         files, alphas, survivals: [METHOD=]what.
         mixes: NAME=SHARE:WHAT, parts of one traffic; WHAT is a file or an α.
-        runs: of a sweep; its longest drafts are the acceptance if nothing else is.
-
-    Raises:
-        ConfigError: a value is out of range, a method was not measured, given twice or not at all.
-        ReadingError: a file is unreadable, or drafted nothing.
     """
-    found: dict[str, Acceptance] = {}
 
-    def put(name: str, acceptance: Acceptance) -> None:
-        if name in found:
-            raise ConfigError(f"the acceptance of {name!r} is given twice: give it once")
-        found[name] = acceptance
+    files: Sequence[str] = ()
+    alphas: Sequence[str] = ()
+    survivals: Sequence[str] = ()
+    mixes: Sequence[str] = ()
 
-    readers: list[tuple[Sequence[str], Callable[[str], Acceptance]]] = [
-        (files, _measured),
-        (alphas, _of_alpha),
-        (survivals, _of_survivals),
-    ]
-    for words, reader in readers:
-        for word in words:
-            name, what = method_of(word, costs, method)
-            put(name, reader(what))
-    if mixes:
-        put(method_of("", costs, method)[0], Acceptance.mix([_part(mix) for mix in mixes]))
-    if not found and runs:
-        longest = max(draft_length(run) for run in runs)
-        drafted = [run for run in runs if draft_length(run) == longest and run.speculates]
-        put(method_of("", costs, method)[0], Acceptance.of(*drafted))
-    if not found:
-        raise ConfigError(
-            "there is no acceptance to plan with: give --acceptance FILE, --alpha 0.7, "
-            "--survivals 0.7,0.5 or --mix"
-        )
-    return found
+    def __bool__(self) -> bool:
+        return bool(self.files or self.alphas or self.survivals or self.mixes)
+
+    def acceptances(
+        self, costs: StepCosts, method: str | None, runs: Sequence[Reading] = ()
+    ) -> dict[str, Acceptance]:
+        """Return the acceptance of each method that is to be planned for.
+
+        Args:
+            costs: names the methods.
+            method: whose what has no METHOD= before it is; by default the only one's.
+            runs: of a sweep; its longest drafts are the acceptance if nothing else is.
+
+        Raises:
+            ConfigError: a value is out of range, a method was not measured, given twice or not at
+                all.
+            ReadingError: a file is unreadable, or drafted nothing.
+        """
+        found: dict[str, Acceptance] = {}
+
+        def put(name: str, acceptance: Acceptance) -> None:
+            if name in found:
+                raise ConfigError(f"the acceptance of {name!r} is given twice: give it once")
+            found[name] = acceptance
+
+        makers: list[tuple[Sequence[str], Callable[[str], Acceptance]]] = [
+            (self.files, _measured),
+            (self.alphas, _of_alpha),
+            (self.survivals, _of_survivals),
+        ]
+        for words, make in makers:
+            for word in words:
+                name, what = method_of(word, costs, method)
+                put(name, make(what))
+        if self.mixes:
+            mix = Acceptance.mix([_part(mix) for mix in self.mixes])
+            put(method_of("", costs, method)[0], mix)
+        if not found and runs:
+            put(method_of("", costs, method)[0], longest_acceptance(runs))
+        if not found:
+            raise ConfigError(
+                "there is no acceptance to plan with: give --acceptance FILE, --alpha 0.7, "
+                "--survivals 0.7,0.5 or --mix"
+            )
+        return found
 
 
 def method_of(word: str, costs: StepCosts, method: str | None) -> tuple[str, str]:
-    """[METHOD=]WHAT, taken apart.
+    """Take [METHOD=]WHAT apart.
 
     Raises:
         ConfigError: there are several methods and none is named.

@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from fairdraft.economics.acceptance import constant
-from fairdraft.economics.cost import linear_cost, speedups
-from fairdraft.economics.plan import Cell, Plan
+from fairdraft.economics import expected_tokens_per_verify, optimal_k, speedup
+from fairdraft.economics.planning.plan import Cell, Plan
 from fairdraft.errors import ConfigError
 
 ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -28,20 +27,23 @@ def draw(plan: Plan, path: Path) -> None:
 
     Args:
         plan: with at least one measured choice.
-        path: the picture; its suffix chooses the format.
-
-    Raises:
-        ConfigError: the suffix is no format that matplotlib writes.
+        path: the picture; its suffix chooses the format, as `require_format` allows.
     """
     figure = Figure(figsize=(16.5, 4.8), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     _against_k(left, plan, plan.best_method)
     _against_load(middle, plan, plan.best_method)
     _plane(figure, right, plan)
-    try:
-        figure.savefig(path, dpi=150)
-    except ValueError as error:  # the format is not one of matplotlib's
-        raise ConfigError(f"{str(path)!r} cannot be drawn ({error}): use .png") from None
+    figure.savefig(path, dpi=150)
+
+
+def require_format(path: Path) -> None:
+    """Raise `ConfigError` if the file's suffix is no format that matplotlib writes."""
+    known = Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        raise ConfigError(
+            f"{str(path)!r} cannot be drawn: its suffix must be one of {', '.join(sorted(known))}"
+        )
 
 
 def _against_k(axis: Axes, plan: Plan, method: str) -> None:
@@ -51,8 +53,7 @@ def _against_k(axis: Axes, plan: Plan, method: str) -> None:
     plain = cells[0].step
     shades = colormaps["viridis"](np.linspace(0.85, 0.1, len(ALPHAS)))
     for alpha, shade in zip(ALPHAS, shades, strict=True):
-        tokens = [1 + constant(alpha, k).sum() for k in ks]
-        gains = [e * plain / cell.step for e, cell in zip(tokens, cells, strict=True)]
+        gains = [expected_tokens_per_verify(alpha, cell.k) * plain / cell.step for cell in cells]
         axis.plot(ks, gains, color=shade, linestyle="dashed", linewidth=1.1)
         axis.annotate(
             f"α = {alpha:g}",
@@ -102,12 +103,7 @@ def _plane(figure: Figure, axis: Axes, plan: Plan) -> None:
     top = max(0.3, 1.25 * max(cost for _, cost in places.values()))
     alphas, costs = np.linspace(0, 1, 101), np.linspace(0, top, 81)
     longest = max(plan.ks)
-    best = np.array(
-        [
-            [speedups(constant(a, longest), linear_cost(c, longest)).max() for a in alphas]
-            for c in costs
-        ]
-    )
+    best = np.asarray(speedup(alphas, optimal_k(alphas, costs[:, None], longest), costs[:, None]))
     levels = [1.0, 1.05, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 17]
     levels = [x for x in levels if x < best.max()] + [float(best.max())]
     shown = axis.contourf(alphas, costs, best, levels=levels, cmap="GnBu", alpha=0.9)

@@ -1,97 +1,148 @@
-"""A plan for people: tables, sentences, and for programs: JSON."""
+"""A plan for people: tables that fit 80 columns, and sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 from rich import box
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from fairdraft.economics.estimators import Estimate
-from fairdraft.economics.plan import Cell, Choice, Plan
-from fairdraft.economics.upgrade import Upgrade
+from fairdraft.economics.costs.step_costs import SWEPT
+from fairdraft.economics.planning.plan import Choice, Plan
+from fairdraft.economics.planning.upgrade import Upgrade
+from fairdraft.peers import flags
+from fairdraft.stats import Estimate
 
 NOT_MEASURED = "not measured"
 
 
-def speedup_table(plan: Plan, method: str) -> Table:
-    """k × concurrency: speedup with its 95% interval; the choice is marked."""
-    show = Table(title=f"{escape(method)}: speedup \\[95% interval]", box=box.SIMPLE)
-    show.title_justify = "left"
-    show.add_column("k", justify="right")
-    for n in plan.concurrencies:
-        show.add_column(f"{n} at once", justify="right")
-    for k in (0, *plan.ks):
-        cells = (_entry(plan, method, n, k) for n in plan.concurrencies)
-        show.add_row(str(k) if k else "off", *cells)
-    show.caption = "◀ the choice. ~ beyond what was measured. off: tokens a second of all together."
-    show.caption_justify = "left"
-    return show
-
-
-def _entry(plan: Plan, method: str, requests: int, k: int) -> str:
-    cell, choice = plan.cells[method, requests, k], plan.choices[method, requests]
-    if cell is None:
-        return f"[dim]{NOT_MEASURED}[/dim]"
-    text = _interval(cell.speedup) if k else f"{cell.tokens_per_second.value:.1f} tok/s"
-    text = text if cell.measured else f"~{text}"
-    if choice is not None and choice.k == k:
-        return f"[bold]{text}[/bold] ◀"
-    return text + "  "
-
-
-def choice_table(
-    plan: Plan, method: str, tpot: float | None = None, price: float | None = None
-) -> Table:
-    """One line a load: what to use there, and what comes of it.
+def speedup_tables(plan: Plan, method: str, width: int) -> list[Table]:
+    """Return speedups with 95% intervals by k and load, the choice marked.
 
     Args:
         plan: of that method at least.
         method: who drafts.
-        tpot: limit, seconds a token.
-        price: dollars an hour.
+        width: of the terminal; loads that do not fit beside the others follow in a table below.
     """
-    show = Table(title=f"{escape(method)}: the choice", box=box.SIMPLE, title_justify="left")
-    names = ["at once", "k", "as good", "length", "tok/s", "ms a token"]
-    names += ["goodput"] if tpot is not None else []
-    names += ["$/M"] if price is not None else []
-    for name in names:
-        show.add_column(name, justify="right")
+    entries = {n: [_entry(plan, method, n, k) for k in (0, *plan.ks)] for n in plan.concurrencies}
+    groups: list[list[int]] = []
+    left = 0
+    for n, column in entries.items():
+        wide = 2 + max(len(f"{n} at once"), *(entry.cell_len for entry in column))
+        if wide > left:
+            groups.append([])
+            left = width - 8  # of the column of k
+        groups[-1].append(n)
+        left -= wide
+    tables: list[Table] = []
+    for group in groups:
+        show = _table("" if tables else f"{method}: speedup [95% interval]")
+        show.add_column("k", justify="right", no_wrap=True)
+        for n in group:
+            show.add_column(f"{n} at once", justify="right", no_wrap=True)
+        for row, k in enumerate((0, *plan.ks)):
+            show.add_row(str(k) if k else "off", *(entries[n][row] for n in group))
+        tables.append(show)
+    tables[
+        -1
+    ].caption = "◀ the choice. ~ beyond what was measured. off: tokens a second of all together."
+    return tables
+
+
+def _table(title: str) -> Table:
+    """Return an empty table with title and caption on the left."""
+    return Table(
+        title=escape(title) or None, box=box.SIMPLE, title_justify="left", caption_justify="left"
+    )
+
+
+def _entry(plan: Plan, method: str, requests: int, k: int) -> Text:
+    """Return a cell of the table of speedups."""
+    cell, choice = plan.cells[method, requests, k], plan.choices[method, requests]
+    if cell is None:
+        return Text(NOT_MEASURED, style="dim")
+    text = _interval(cell.speedup) if k else f"{cell.tokens_per_second.value:.1f} tok/s"
+    text = text if cell.measured else f"~{text}"
+    if choice is not None and choice.k == k:
+        return Text.assemble((text, "bold"), " ◀")
+    return Text(text + "  ")
+
+
+def choice_table(plan: Plan, method: str) -> Table:
+    """Return what to use at each load, and the speed that comes of it."""
+    show = _table(f"{method}: the choice")
+    for name in ("at once", "k", "as good", "length", "tok/s", "ms a token"):
+        show.add_column(name, justify="right", no_wrap=name != "as good")
     for n in plan.concurrencies:
         choice, off = plan.choices[method, n], plan.cells[method, n, 0]
         if choice is None or off is None:
             show.add_row(str(n), "[dim]–[/dim]")
             continue
         cell = choice.cell
-        row = [
+        show.add_row(
             str(n),
             ("" if cell.measured else "~") + (str(choice.k) if choice.k else "off"),
-            ", ".join(map(str, choice.rivals)) or "–",
+            _ranges(choice.rivals) or "–",
             f"{cell.length:.2f}" if choice.k else "–",
             f"{off.tokens_per_second.value:.1f} → {cell.tokens_per_second.value:.1f}",
             f"{off.tpot * 1e3:.1f} → {cell.tpot * 1e3:.1f}",
-        ]
+        )
+    show.caption = (
+        "off → the choice. as good: draft lengths the measurements cannot tell from it. length: "
+        "mean acceptance length, bonus token included."
+    )
+    return show
+
+
+def _ranges(ks: Sequence[int]) -> str:
+    """Return draft lengths as text, neighbours together: 1, 3–5."""
+    runs: list[list[int]] = []
+    for k in ks:
+        if runs and runs[-1][-1] == k - 1:
+            runs[-1].append(k)
+        else:
+            runs.append([k])
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def value_table(plan: Plan, method: str, tpot: float | None, price: float | None) -> Table:
+    """Return goodput under a limit and dollars a million tokens, off and at the choice.
+
+    Args:
+        plan: of that method at least.
+        method: who drafts.
+        tpot: limit, seconds a token; None leaves goodput out.
+        price: dollars an hour; None leaves dollars out.
+    """
+    show = _table(f"{method}: off → the choice")
+    names = ["at once", "k"]
+    names += ["goodput, tok/s"] if tpot is not None else []
+    names += ["$/M tokens"] if price is not None else []
+    for name in names:
+        show.add_column(name, justify="right", no_wrap=True)
+    for n in plan.concurrencies:
+        choice, off = plan.choices[method, n], plan.cells[method, n, 0]
+        if choice is None or off is None:
+            show.add_row(str(n), "[dim]–[/dim]")
+            continue
+        cell = choice.cell
+        row = [str(n), str(choice.k) if choice.k else "off"]
         if tpot is not None:
             row.append(f"{off.goodput(tpot):.1f} → {cell.goodput(tpot):.1f}")
         if price is not None:
             row.append(f"{off.dollars(price):.2f} → {cell.dollars(price):.2f}")
         show.add_row(*row)
-    show.caption = (
-        "off → the choice. as good: draft lengths the measurements cannot tell from it. length: "
-        "mean acceptance length, bonus token included."
-    )
-    show.caption_justify = "left"
     return show
 
 
 def method_table(plan: Plan) -> Table:
-    """Method against method: where each lies on the (α, c) plane, and its gain at each load."""
-    show = Table(title="method against method", box=box.SIMPLE, title_justify="left")
+    """Return method against method: its place on the (α, c) plane, and its gain at each load."""
+    show = _table("method against method")
     for name in ("at once", "method", "α", "c + λ", "k", "speedup"):
-        show.add_column(name, justify="left" if name == "method" else "right")
+        mine = name == "method"
+        show.add_column(name, justify="left" if mine else "right", no_wrap=not mine)
     for n in plan.concurrencies:
         for method in plan.methods:
             choice, place = plan.choices[method, n], plan.plane(method, n)
@@ -99,17 +150,16 @@ def method_table(plan: Plan) -> Table:
                 show.add_row(str(n), escape(method), NOT_MEASURED)
                 continue
             alpha, cost = (f"{value:.3f}" for value in place)
-            gain = _interval(choice.cell.speedup) if choice.k else "1.00"
+            gain = escape(_interval(choice.cell.speedup)) if choice.k else "1.00"
             show.add_row(str(n), escape(method), alpha, cost, _name(choice.k), gain)
     show.caption = (
         "α that gives its tokens a step; c + λ: what one draft adds to a step, in plain ones."
     )
-    show.caption_justify = "left"
     return show
 
 
 def watch(plan: Plan, method: str) -> list[str]:
-    """Bounds to watch live, a sentence a load."""
+    """Return bounds to watch live, a sentence a load."""
     found = []
     for n in plan.concurrencies:
         choice = plan.choices[method, n]
@@ -132,7 +182,7 @@ def _watch(choice: Choice) -> str:
 
 
 def goodput_sentence(plan: Plan, method: str, limit: float) -> str:
-    """The best load under a TPOT limit (seconds), with speculation and without."""
+    """Return the best load under a TPOT limit (seconds), with speculation and without."""
     parts = []
     for name, cell in (
         ("with speculation", plan.best_load(method, limit)),
@@ -147,103 +197,38 @@ def goodput_sentence(plan: Plan, method: str, limit: float) -> str:
 
 
 def upgrade_table(found: Sequence[Upgrade], price: float | None = None) -> Table:
-    """Before and after, at each load."""
-    show = Table(title="before and after", box=box.SIMPLE, title_justify="left")
-    names = [
-        "at once",
-        "k before",
-        "k after",
-        "tok/s before",
-        "tok/s after",
-        "gain \\[95% interval]",
-    ]
-    for name in [*names, *(["$/M saved"] if price is not None else [])]:
-        show.add_column(name, justify="right")
+    """Return what an upgrade changes at each load, before → after."""
+    show = _table("before → after")
+    for name in ("at once", "k", "tok/s", "gain [95% interval]"):
+        show.add_column(escape(name), justify="right", no_wrap=True)
+    if price is not None:
+        show.add_column("$/M saved", justify="right", no_wrap=True)
     for each in found:
-        rates = [side.cell.tokens_per_second.value for side in (each.before, each.after)]
+        old, new = each.before, each.after
+        rates = (side.cell.tokens_per_second.value for side in (old, new))
         value, low, high = (
             f"{(x - 1) * 100:+.1f}" for x in (each.gain.value, each.gain.low, each.gain.high)
         )
         show.add_row(
             str(each.requests),
-            _name(each.before.k),
-            _name(each.after.k),
-            *(f"{rate:.1f}" for rate in rates),
-            f"{value}% \\[{low}, {high}]",
+            " → ".join(str(side.k or "off") for side in (old, new)),
+            " → ".join(f"{rate:.1f}" for rate in rates),
+            escape(f"{value}% [{low}, {high}]"),
             *([f"{each.saved(price):.3f}"] if price is not None else []),
         )
     return show
 
 
-def upgrade_records(found: Sequence[Upgrade], price: float | None) -> list[dict[str, Any]]:
-    """The same for a file."""
-    return [
-        {
-            "requests": each.requests,
-            "k": [each.before.k, each.after.k],
-            "tokens_per_second": [
-                side.cell.tokens_per_second.value for side in (each.before, each.after)
-            ],
-            "gain": asdict(each.gain),
-            "dollars_saved_per_million": None if price is None else each.saved(price),
-        }
-        for each in found
-    ]
-
-
-def to_json(plan: Plan, price: float | None = None, tpot: float | None = None) -> dict[str, Any]:
-    """A plan for a file; what was not measured is null."""
-    return {
-        "kind": "fairdraft plan",
-        "methods": list(plan.methods),
-        "ks": list(plan.ks),
-        "concurrencies": list(plan.concurrencies),
-        "cells": [
-            {"method": method, "requests": n, "k": k, **_cell(cell, price, tpot)}
-            for (method, n, k), cell in plan.cells.items()
-        ],
-        "choices": [
-            {"method": method, "requests": n, **_choice(choice)}
-            for (method, n), choice in plan.choices.items()
-        ],
-        "best_method": plan.best_method,
-        "notes": list(plan.notes),
-    }
-
-
-def _cell(cell: Cell | None, price: float | None, tpot: float | None) -> dict[str, Any]:
-    if cell is None:
-        return {"measured": False, "speedup": None}
-    found: dict[str, Any] = {
-        "measured": cell.measured,
-        "speedup": asdict(cell.speedup),
-        "tokens_per_second": asdict(cell.tokens_per_second),
-        "tokens_per_step": cell.tokens,
-        "mean_acceptance_length": cell.length,
-        "step_seconds": cell.step,
-        "tpot_seconds": cell.tpot,
-    }
-    if tpot is not None:
-        found["goodput"] = cell.goodput(tpot)
-    if price is not None:
-        found["dollars_per_million"] = cell.dollars(price)
-    return found
-
-
-def _choice(choice: Choice | None) -> dict[str, Any]:
-    if choice is None:
-        return {"k": None}
-    return {
-        "k": choice.k,
-        "as_good": list(choice.rivals),
-        "below": [asdict(bound) for bound in choice.below],
-        "above": asdict(choice.above) if choice.above else None,
-    }
+def paste_line(plan: Plan, method: str, engine: str, drafter: str | None) -> str:
+    """Return the line to start an engine with, or in parentheses why there is none."""
+    if method == SWEPT:
+        return "(say who drafts: --method ngram, say)"
+    return flags.paste_line(engine, plan.drafting(method, drafter))
 
 
 def _interval(estimate: Estimate) -> str:
     value, low, high = (f"{x:.2f}" for x in (estimate.value, estimate.low, estimate.high))
-    return f"{value} \\[{low}, {high}]"
+    return f"{value} [{low}, {high}]"
 
 
 def _name(k: int) -> str:

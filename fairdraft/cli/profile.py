@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from fairdraft.cli.bench_report import require_writable
-from fairdraft.cli.options import Device, Dtype, Model, numbers, words
+from fairdraft.cli.options import Device, Dtype, Model, loading, numbers, words
+from fairdraft.cli.outputs import require_writable, write_output
+from fairdraft.cli.render import folded
 from fairdraft.config import DTYPES, SpeculativeConfig, require
 from fairdraft.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fairdraft.economics.profile import Profile
+    from fairdraft.economics.costs.profile import Profile
 
 
 def profile(
@@ -49,21 +49,22 @@ def profile(
     from fairdraft.profiling import ProfileGrid, build_shape, profile_model
     from fairdraft.telemetry.environment import benchmark_environment
 
-    picture = plot or out.with_suffix(".png")
     grid = ProfileGrid(
         numbers("--requests", requests), numbers("--k", k), numbers("--contexts", contexts), rounds
     )
     named = [name for name in words(methods) if name != "none"]
     require(dtype in DTYPES, f"dtype is {dtype!r}, but must be one of {', '.join(DTYPES)}")
-    require_writable(out)
-    require_writable(picture)
+    require_writable("--out", out)
+    picture = plot or out.with_suffix(".png")
+    require_writable("--plot", picture)
+    require_picture(picture)
     if config is not None and named:
         raise ConfigError(
             "--config has random weights that no drafter was made for: add --methods none"
         )
     drafters = [SpeculativeConfig(name, max(grid.ks)) for name in named]
     tokenizer = None
-    with Console(stderr=True).status(f"Loading {config or model} …"):
+    with loading(config or model):
         if config is not None:
             runner = ModelRunner(build_shape(config, dtype, device), name=config)
         else:
@@ -82,38 +83,56 @@ def profile(
             benchmark_environment(),
             lambda what: progress.update(task, description=what, advance=1),
         )
-    out.write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
-    draw(found, picture)
+    text = json.dumps(found.to_json(), indent=1) + "\n"
+    write_output("--out", out, lambda path: path.write_text(text, encoding="utf-8"))
+    write_output("--plot", picture, lambda path: draw(found, path))
     _show(found)
     print(f"Written to {out} and {picture}")
 
 
+def require_picture(path: Path) -> None:
+    """Raise `ConfigError` if a file's suffix is no format that matplotlib writes."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = sorted(FigureCanvasBase.get_supported_filetypes())
+    require(
+        path.suffix.removeprefix(".") in known,
+        f"--plot is {str(path)!r}, but its suffix must be one of {', '.join(known)}: use .png",
+    )
+
+
 def _show(found: Profile) -> None:
-    """Steps in milliseconds, and what is read off them."""
+    """Print steps in milliseconds, one table a context, and what is read off them."""
     console = Console()
     step = found.step
+
+    def milliseconds(requests: int, rows: int, context: int) -> str:
+        if not step.covers(requests, rows, context):
+            return "–"
+        return f"{step.seconds(requests, rows, context) * 1e3:.1f}"
+
     for context in step.contexts:
-        table = Table(title=f"milliseconds a step, context {context}", title_justify="left")
-        table.add_column("requests", justify="right")
-        for rows in step.rows:
-            table.add_column("plain" if rows == 1 else f"k = {rows - 1}", justify="right")
-        for requests in step.requests:
-            cells = (
-                f"{step.seconds(requests, rows, context) * 1e3:.1f}"
-                if step.covers(requests, rows, context)
-                else "–"
-                for rows in step.rows
-            )
-            table.add_row(str(requests), *cells)
-        console.print(table)
+        console.print(f"milliseconds a step, context {context}")
+        names = ["k", *("plain" if rows == 1 else str(rows - 1) for rows in step.rows)]
+        columns = [
+            [_requests(n), *(milliseconds(n, rows, context) for rows in step.rows)]
+            for n in step.requests
+        ]
+        console.print(*folded(names, columns, console.width))
     context = step.contexts[0]
-    table = Table(title=f"in plain steps, context {context}", title_justify="left")
-    for name in ("requests", "λ", *(f"c {method}" for method in found.drafters)):
-        table.add_column(name, justify="right")
-    for requests in step.requests:
-        costs = (f"{found.draft_cost(m, requests, context):.4f}" for m in found.drafters)
-        table.add_row(str(requests), f"{found.verify_growth(requests, context):.3f}", *costs)
-    console.print(table)
+    console.print(
+        f"in plain steps, context {context}: verify growth λ a draft token, draft costs c"
+    )
+    columns = [
+        [
+            _requests(n),
+            f"{found.verify_growth(n, context):.3f}",
+            *(f"{found.draft_cost(method, n, context):.4f}" for method in found.drafters),
+        ]
+        for n in step.requests
+    ]
+    names = ["", "λ", *(f"c {method}" for method in found.drafters)]
+    console.print(*folded(names, columns, console.width))
     knee = found.knee(context)
     where = f"{knee:.0f} rows" if knee is not None else "not reached"
     console.print(f"Knee, where a run takes twice what one row does: {where}.")
@@ -123,12 +142,13 @@ def _show(found: Profile) -> None:
     )
 
 
-def draw(found: Profile, path: Path) -> None:
-    """Seconds a step against rows, and what drafting adds.
+def _requests(count: int) -> str:
+    """A column's head."""
+    return "1 request" if count == 1 else f"{count} requests"
 
-    Raises:
-        ConfigError: the suffix is no format that matplotlib writes.
-    """
+
+def draw(found: Profile, path: Path) -> None:
+    """Draw seconds a step against draft length, and what drafting adds, to a file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.5), layout="constrained")
@@ -161,7 +181,4 @@ def draw(found: Profile, path: Path) -> None:
         right.legend(fontsize="small")
     device = found.environment.get("gpu") or found.environment.get("cpu") or ""
     figure.suptitle(f"{found.model}, {found.dtype}, {device}")
-    try:
-        figure.savefig(path, dpi=150)
-    except ValueError as error:  # the format is not one of matplotlib's
-        raise ConfigError(f"{str(path)!r} cannot be drawn ({error}): use .png") from None
+    figure.savefig(path, dpi=150)

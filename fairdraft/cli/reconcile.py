@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fairdraft.cli.bench_report import read_report
-from fairdraft.cli.options import NO_SPECULATION
 from fairdraft.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fairdraft.economics.planning.reconcile import Reconciled
+
+LONGEST = 10**9  # tokens of a request
 
 
 def reconcile(
@@ -32,39 +36,37 @@ def reconcile(
     Cells under rejection_sample_method "synthetic" separate the two halves: their acceptance is
     known, so what differs is time.
     """
-    from fairdraft.economics.profile import Profile
-    from fairdraft.economics.reconcile import reconcile as judge
+    from fairdraft.economics.costs.profile import HARDWARE, Profile
+    from fairdraft.economics.planning.reconcile import reconcile_run
+    from fairdraft.peers.fairdraft.bench import load_report
 
-    result, found = read_report(run), Profile.load(profile)
+    if not 0 <= context <= LONGEST:
+        raise ConfigError(
+            f"--context is {context}, but must be from 0 to {LONGEST}: the mean tokens of a request"
+        )
+    report, found = load_report(run), Profile.load(profile)
     if not force:
-        found.require_hardware(result["environment"])
-    cells: list[dict[str, Any]] = result["cells"]
-    plain = {
-        (cell["dataset"], cell["concurrency"]): cell
-        for cell in cells
-        if cell["method"] == NO_SPECULATION
-    }
-    table = Table(title=f"{escape(str(run))}: predicted | measured", title_justify="left")
+        found.require_hardware({name: report["environment"].get(name) for name in HARDWARE})
+    judged = reconcile_run(report, str(run), found, context, extrapolate)
+    Console().print(_table(str(run), judged.cells))
+    if judged.left_out:
+        print(f"Left out, for the profile has none of them: {', '.join(judged.left_out)}.")
+
+
+def _table(name: str, cells: tuple[Reconciled, ...]) -> Table:
+    """Return predicted | measured, a row a cell; the numbers are never broken."""
+    show = Table(
+        title=f"{escape(name)}: predicted | measured",
+        title_justify="left",
+        box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
+    )
     for column in ("cell", "tokens a step", "ms a step", "speedup", "error", "because of"):
-        table.add_column(column, justify="left" if column in ("cell", "because of") else "right")
-    judged = 0
-    skipped: set[str] = set()
-    for cell in cells:
-        if cell["method"] == NO_SPECULATION:
-            continue
-        if cell["method"] not in found.drafters:
-            skipped.add(cell["method"])
-            continue
-        off = plain.get((cell["dataset"], cell["concurrency"]))
-        if off is None:
-            raise ConfigError(
-                f"{str(run)!r} has no cell of method none for {cell['dataset']!r} at "
-                f"{cell['concurrency']}: measure it with --methods none,{cell['method']}"
-            )
-        one = judge(cell, off, found, context, extrapolate)
-        judged += 1
+        words = column in ("cell", "because of")
+        show.add_column(column, justify="left" if words else "right", no_wrap=not words)
+    for one in cells:
         why = f"{one.cause} ({one.terms[one.cause] - 1:+.0%})" if one.cause else ""
-        table.add_row(
+        show.add_row(
             escape(one.name),
             f"{one.predicted_tokens:.2f} | {one.tokens:.2f}",
             f"{one.predicted_step * 1e3:.1f} | {one.step * 1e3:.1f}",
@@ -72,13 +74,4 @@ def reconcile(
             f"{one.error:+.1%}",
             why,
         )
-    if not judged and skipped:
-        raise ConfigError(
-            f"the profile knows {', '.join(found.drafters) or 'no drafter'}, but the run has "
-            f"{', '.join(sorted(skipped))}: profile those with --methods"
-        )
-    if not judged:
-        raise ConfigError(f"no cell of {str(run)!r} speculates: measure a method besides none")
-    Console().print(table)
-    if skipped:
-        print(f"Left out, for the profile has none of them: {', '.join(sorted(skipped))}.")
+    return show

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+from rich import box
 from rich.color import ColorSystem
 from rich.console import Console
 from rich.style import Style
+from rich.table import Table
 from rich.text import Text
 
 from fairdraft.outputs import StreamEvent
@@ -101,6 +103,40 @@ def rich_text(pieces: Iterable[Piece], colour: bool) -> Text:
         if colour or kind is not Kind.REJECTED:
             text.append(said, kind.value)
     return text
+
+
+def folded(names: Sequence[str], columns: Sequence[Sequence[str]], width: int) -> list[Table]:
+    """A table in as many parts as a width asks for: numbers are never cut or wrapped.
+
+    Args:
+        names: the head and the cells of the first column, which every part repeats.
+        columns: head and cells of the others, as long as `names`.
+        width: of the terminal, in characters.
+
+    Returns:
+        At least one table; a part has at least one column of numbers, however narrow the terminal.
+    """
+    gap = 3  # between columns, in rich's simple box
+    left = width - max(map(len, names)) - gap - 1
+    parts: list[list[Sequence[str]]] = [[]]
+    room = left
+    for column in columns:
+        needed = max(map(len, column)) + gap
+        if parts[-1] and needed > room:
+            parts.append([])
+            room = left
+        parts[-1].append(column)
+        room -= needed
+    tables = []
+    for part in parts:
+        table = Table(box=box.SIMPLE)
+        table.add_column(names[0], no_wrap=True)
+        for column in part:
+            table.add_column(column[0], justify="right", no_wrap=True)
+        for i in range(1, len(names)):
+            table.add_row(names[i], *(column[i] for column in part))
+        tables.append(table)
+    return tables
 
 
 def summary(num_tokens: int, seconds: float, counters: SpecCounters, speculating: bool) -> str:

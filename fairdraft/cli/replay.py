@@ -16,7 +16,7 @@ from fairdraft.errors import ConfigError, ReadingError
 if TYPE_CHECKING:
     from fairdraft.economics.autopilot.draft_potential import TracedText
     from fairdraft.economics.autopilot.policies import Policy
-    from fairdraft.economics.profile import Profile
+    from fairdraft.economics.costs.profile import Profile
 
 ORACLE, AUTO = "oracle", "auto"
 LOOKUPS = ("ngram", "suffix")  # of our own methods; to ask their classes would import the engine
@@ -49,7 +49,7 @@ def replay(
     """
     from fairdraft.economics.autopilot.draft_potential import read_trace
     from fairdraft.economics.autopilot.replay import replay as write_again
-    from fairdraft.economics.profile import Profile
+    from fairdraft.economics.costs.profile import Profile
     from fairdraft.telemetry.environment import benchmark_environment
 
     lookup = _is_lookup(method)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from fairdraft.cli.datasets import load_prompts
-from fairdraft.cli.options import Model
+from fairdraft.bench.datasets import load_prompts
+from fairdraft.cli.options import Model, OldTarget, refuse_old_target
+from fairdraft.cli.outputs import require_folder
 from fairdraft.config import require_int
 
 if TYPE_CHECKING:
@@ -53,13 +54,31 @@ DraftLength = Annotated[
 SaveEvery = Annotated[int, typer.Option(help="Steps between checkpoints.")]
 MeasureEvery = Annotated[int, typer.Option(help="Steps between measurements by real drafting.")]
 
+# Least value of each whole number, and what to do about one that is less.
+_WHOLE = {
+    "limit": (1, "leave it out for all prompts"),
+    "self_written": (0, "0 asks none"),
+    "max_tokens": (1, "256 is usual"),
+    "streams": (1, "16 is usual"),
+    "draft_vocab_size": (1, "4096 is usual"),
+    "intermediate_size": (1, "leave it out for the target's number"),
+    "passes": (1, "5 is usual"),
+    "num_heads": (1, "4 is usual"),
+    "num_layers": (1, "2 is usual"),
+    "num_states": (1, "5 is usual"),
+    "block_size": (2, "8 is usual"),
+    "mask_token_id": (0, "leave it out for a token without use"),
+    "num_speculative_tokens": (1, "4 is usual"),
+}
+
 
 @app.command()
 def eagle3(
     data: Data = None,
     out: Out = Path("eagle3"),
     texts: Texts = None,
-    target: Model = "demo",
+    model: Model = "demo",
+    target: OldTarget = None,
     limit: Limit = None,
     self_written: SelfWritten = 0,
     held_out: HeldOut = None,
@@ -76,12 +95,12 @@ def eagle3(
     measure_every: MeasureEvery = 500,
 ) -> None:
     """Train an EAGLE-3 head. Run the same command again and it goes on where it stopped."""
+    from fairdraft.heads.eagle3 import Eagle3Training
     from fairdraft.training.run import run
-    from fairdraft.training.students import Eagle3Student
 
     recipe = _recipe(locals())
-    layer = _shape(intermediate_size)
-    _report(run(recipe, lambda llm: Eagle3Student(llm.runner.model, target, passes, **layer)), out)
+    layer = {} if intermediate_size is None else {"intermediate_size": intermediate_size}
+    _report(run(recipe, lambda llm: Eagle3Training(llm.runner.model, model, passes, **layer)), out)
 
 
 @app.command()
@@ -89,7 +108,8 @@ def medusa(
     data: Data = None,
     out: Out = Path("medusa"),
     texts: Texts = None,
-    target: Model = "demo",
+    model: Model = "demo",
+    target: OldTarget = None,
     limit: Limit = None,
     self_written: SelfWritten = 0,
     held_out: HeldOut = None,
@@ -106,15 +126,15 @@ def medusa(
     measure_every: MeasureEvery = 500,
 ) -> None:
     """Train Medusa heads. Run the same command again and it goes on where it stopped."""
+    from fairdraft.heads.medusa import MedusaTraining
     from fairdraft.training.run import run
-    from fairdraft.training.students import MedusaStudent
 
     recipe = _recipe(locals())
 
-    def student(llm: LLM) -> MedusaStudent:
-        return MedusaStudent(llm.runner.model, target, num_heads, borrow_vocabulary)
+    def training(llm: LLM) -> MedusaTraining:
+        return MedusaTraining(llm.runner.model, model, num_heads, borrow_vocabulary)
 
-    _report(run(recipe, student), out)
+    _report(run(recipe, training), out)
 
 
 @app.command()
@@ -122,7 +142,8 @@ def dflash(
     data: Data = None,
     out: Out = Path("dflash"),
     texts: Texts = None,
-    target: Model = "demo",
+    model: Model = "demo",
+    target: OldTarget = None,
     limit: Limit = None,
     self_written: SelfWritten = 0,
     held_out: HeldOut = None,
@@ -145,20 +166,20 @@ def dflash(
     measure_every: MeasureEvery = 500,
 ) -> None:
     """Train a DFlash drafter. Run the same command again and it goes on where it stopped."""
+    from fairdraft.heads.dflash import DFlashTraining, unused_token
     from fairdraft.training.run import run
-    from fairdraft.training.students import DFlashStudent, unused_token
 
     recipe = _recipe(locals())
-    layer = _shape(intermediate_size)
+    layer = {} if intermediate_size is None else {"intermediate_size": intermediate_size}
 
-    def student(llm: LLM) -> DFlashStudent:
+    def training(llm: LLM) -> DFlashTraining:
         mask = unused_token(llm.tokenizer) if mask_token_id is None else mask_token_id
-        model = llm.runner.model
-        return DFlashStudent(
-            model, target, mask, block_size, num_layers, num_states, borrow_vocabulary, **layer
+        target = llm.runner.model
+        return DFlashTraining(
+            target, model, mask, block_size, num_layers, num_states, borrow_vocabulary, **layer
         )
 
-    _report(run(recipe, student), out)
+    _report(run(recipe, training), out)
 
 
 @app.command("draft-model")
@@ -166,7 +187,8 @@ def draft_model(
     data: Data = None,
     out: Out = Path("draft-model"),
     texts: Texts = None,
-    target: Model = "demo",
+    model: Model = "demo",
+    target: OldTarget = None,
     limit: Limit = None,
     self_written: SelfWritten = 0,
     held_out: HeldOut = None,
@@ -184,34 +206,39 @@ def draft_model(
 ) -> None:
     """Cut a draft model out of the target, and distil it. Run the same command again and it goes
     on where it stopped."""
+    from fairdraft.heads.draft_model import DraftModelTraining
     from fairdraft.training.run import run
-    from fairdraft.training.students import DraftModelStudent
 
     recipe = _recipe(locals())
 
-    def student(llm: LLM) -> DraftModelStudent:
-        return DraftModelStudent(llm.runner.model, target, num_layers, intermediate_size)
+    def training(llm: LLM) -> DraftModelTraining:
+        return DraftModelTraining(llm.runner.model, model, num_layers, intermediate_size)
 
-    _report(run(recipe, student), out)
-
-
-def _shape(intermediate_size: int | None) -> dict[str, int]:
-    """What a head's layers have otherwise than the target's."""
-    if intermediate_size is None:
-        return {}
-    require_int("intermediate_size", intermediate_size, 1, "leave it out for the target's number")
-    return {"intermediate_size": intermediate_size}
+    _report(run(recipe, training), out)
 
 
 def _recipe(options: dict[str, Any]) -> Recipe:
-    """The recipe that a verb's options mean."""
+    """Return the recipe that a verb's options mean, once they are checked.
+
+    Raises:
+        ConfigError: a number is out of range, a file of prompts cannot be read, or a folder cannot
+            be written.
+    """
     from fairdraft.training.loop import Schedule
     from fairdraft.training.run import Recipe
 
+    refuse_old_target(options["target"])
+    for name, (least, remedy) in _WHOLE.items():
+        if options.get(name) is not None:
+            require_int(f"--{name.replace('_', '-')}", options[name], least, remedy)
+    for name in ("out", "texts"):
+        if options[name] is not None:
+            require_folder(f"--{name}", options[name])
     schedule = ("epochs", "batch_tokens", "learning_rate", "save_every", "measure_every")
-    kept = ("target", "out", "texts", "self_written", "max_tokens", "streams", "draft_vocab_size")
+    kept = ("out", "texts", "self_written", "max_tokens", "streams", "draft_vocab_size")
     files, held_out = options["data"] or (), options["held_out"] or ("gsm8k",)
     return Recipe(
+        target=options["model"],
         prompts=[text for name in files for text in load_prompts(name, options["limit"])],
         held_out=[text for name in held_out for text in load_prompts(name, 8)],
         num_speculative_tokens=options["num_speculative_tokens"],
@@ -221,6 +248,7 @@ def _recipe(options: dict[str, Any]) -> Recipe:
 
 
 def _report(log: list[dict[str, Any]], out: Path) -> None:
+    """Print what came of a training, and how to use it."""
     console = Console()
     console.print(f"{len(log)} steps, loss {log[0]['loss']:.3f} → {log[-1]['loss']:.3f}")
     if found := log[-1].get("measured"):

@@ -1,9 +1,10 @@
-"""What speculation is worth, in plain numpy and scipy, with no engine behind it.
+"""What speculation is worth and what it costs, in plain numpy and scipy, with no engine behind it.
 
-`speedup`: the closed form. `acceptance`: models of how many tokens stand. `cost`: what a round
-costs, and the best k of both. `estimators`: from counts to acceptance, with intervals.
+`equations`: closed forms, models of acceptance, cost models and the best draft length.
+`costs`: what steps take, as it was measured. `planning`: which draft length at which load, and
+why a run is slower than it should be.
 """
 
-from fairdraft.economics.speedup import expected_tokens_per_verify, optimal_k, speedup
+from fairdraft.economics.equations.speedup import expected_tokens_per_verify, optimal_k, speedup
 
 __all__ = ["expected_tokens_per_verify", "optimal_k", "speedup"]

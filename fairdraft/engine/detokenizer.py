@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tokenizers.decoders import DecodeStream
 
 from fairdraft.config import SamplingParams
 from fairdraft.errors import CheckpointError
-from fairdraft.request import Request
+from fairdraft.request import Cut, Request
 
 
 class Detokenizer:
@@ -37,46 +38,54 @@ class Detokenizer:
         self._shown = 0
         self.text = ""
 
-    def add(self, request: Request, tokens: list[int]) -> str:
-        """Take in the tokens a request gained.
+    def add(self, request: Request, token_ids: Sequence[int], cut: Cut) -> tuple[str, Cut]:
+        """Turn a step's tokens into text, before the request takes them.
 
-        At a stop string the request ends ("stop", `stop_reason` is the string), and the tokens
-        behind the one that completed it are removed from the request and from `tokens`.
+        Args:
+            request: without these tokens.
+            token_ids: of the step.
+            cut: where tokens alone end it.
 
         Returns:
-            Text that may be shown now. What could be the beginning of a stop string is held back
-            until it is settled or the request ends.
+            Text that may be shown now, and the cut, moved forward to the token that completes a
+            stop string. What could be the beginning of a stop string is held back until it is
+            settled or the request ends.
         """
-        for i, token in enumerate(tokens):
-            last = request.finish_reason is not None and i + 1 == len(tokens)
-            piece = self._piece(token, request, last)
+        for i, token in enumerate(token_ids[: cut.count]):
+            last = cut.finish_reason is not None and i + 1 == cut.count
+            whole = [*request.output_token_ids, *token_ids[: i + 1]] if last else None
             before = len(self.text)
+            piece = self._piece(token, whole)
             self.text += piece
-            counted = request.num_output_tokens - len(tokens) + i + 1
-            if piece and counted >= request.params.min_tokens:
+            if piece and request.num_output_tokens + i + 1 >= request.params.min_tokens:
                 found = self._find_stop(before)
                 if found is not None:
-                    self._stop_at(request, tokens, i, found)
+                    place, word = found
+                    self.text = self.text[: place + (len(word) if self._keep_stop else 0)]
+                    cut = Cut(i + 1, "stop", word)
                     break
         ready = len(self.text)
-        if request.finish_reason is None:
+        if cut.finish_reason is None:
             ready = max(self._shown, ready - self._held)
         shown, self._shown = self.text[self._shown : ready], ready
-        return shown
+        return shown, cut
 
-    def _piece(self, token: int, request: Request, last: bool) -> str:
-        """Text that a token adds; half a character waits for its other half."""
+    def _piece(self, token: int, whole: list[int] | None) -> str:
+        """Return the text that a token adds; half a character waits for its other half.
+
+        Args:
+            token: the next one.
+            whole: all output tokens, if it is the last: nothing waits any longer.
+        """
         try:
             piece = self._stream.step(self._backend, token) or ""
         except Exception:  # tokenizers raises a bare one where byte tokens form no character
             self._stream = DecodeStream(skip_special_tokens=self._skip_special)
             piece = self._stream.step(self._backend, token) or ""
-        if last:
-            whole = self._backend.decode(
-                request.output_token_ids, skip_special_tokens=self._skip_special
-            )
-            if whole.startswith(self.text + piece):  # what still waited, as broken as it is
-                piece = whole[len(self.text) :]
+        if whole is not None:
+            text = self._backend.decode(whole, skip_special_tokens=self._skip_special)
+            if text.startswith(self.text + piece):  # what still waited, as broken as it is
+                piece = text[len(self.text) :]
         return piece
 
     def _find_stop(self, before: int) -> tuple[int, str] | None:
@@ -85,13 +94,3 @@ class Detokenizer:
             (self.text.find(word, max(before - len(word) + 1, 0)), word) for word in self._stop
         )
         return min((pair for pair in places if pair[0] >= 0), default=None)
-
-    def _stop_at(self, request: Request, tokens: list[int], i: int, found: tuple[int, str]) -> None:
-        place, word = found
-        self.text = self.text[: place + (len(word) if self._keep_stop else 0)]
-        extra = len(tokens) - i - 1
-        if extra:
-            del tokens[i + 1 :]
-            del request.token_ids[len(request.token_ids) - extra :]
-        request.finish_reason = "stop"
-        request.stop_reason = word

@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 import torch
 
 from fairdraft.config import EngineConfig, SamplingParams
-from fairdraft.draft import Draft, Verdict
-from fairdraft.engine.batches import (
-    StepOutput,
-    flat_batch,
-    moved_slots,
-    row_ranges,
-    standing_rows,
-    trace_record,
-)
-from fairdraft.engine.controller import BatchSizeController, Controller, FixedController
+from fairdraft.draft import Verdict
+from fairdraft.engine.admission import Admission, check_max_model_len, num_kv_blocks
 from fairdraft.engine.detokenizer import Detokenizer
+from fairdraft.engine.draft_lengths import DraftLengths, FixedLength, LengthsByBatchSize
+from fairdraft.engine.drafting import Drafting
 from fairdraft.engine.scheduler import ScheduledRequest, Scheduler
-from fairdraft.errors import ConfigError, IntegrityError, RequestError
+from fairdraft.engine.step_batch import flat_batch, moved_slots, row_ranges, settled
+from fairdraft.engine.step_output import StepOutput, logprobs_of, trace_record
+from fairdraft.errors import (
+    ConfigError,
+    EngineError,
+    FairdraftError,
+    IntegrityError,
+    RequestError,
+)
 from fairdraft.kv import KVManager
-from fairdraft.models import Runner, RunOutput
-from fairdraft.proposers import Needs, Proposer
-from fairdraft.request import Request
-from fairdraft.sampling.noise import Purpose, derive_seed
+from fairdraft.models import FlatBatch, Runner, RunOutput
+from fairdraft.proposers import Needs, Proposer, Settled
+from fairdraft.request import Cut, Request
 from fairdraft.sampling.sampler import DraftNoise, RoundDraws, TargetRows
 from fairdraft.telemetry import SpecCounters, StepTimes, StepTrace
-from fairdraft.verification import block, match, standard, synthetic
-
-DEFAULT_KV_BYTES = 4 * 2**30
+from fairdraft.verification import STANDARD
 
 
 class Engine:
-    """Requests in, tokens out.
+    """Requests in, tokens out: schedule, run, verify, update, propose.
+
+    Attributes:
+        outputs: what the latest step gave each request, also where it raised.
 
     Args:
         config: limits and switches.
@@ -45,7 +47,7 @@ class Engine:
         tokenizer: the transformers tokenizer; None works on token ids only, without stop strings.
         eos_token_ids: tokens that end a text.
         proposer: drafts; None is off.
-        controller: how long the drafts may be; None asks for k tokens always.
+        draft_lengths: how long the drafts may be; None asks for k tokens always.
         trace: where to write what each step did.
     """
 
@@ -56,7 +58,7 @@ class Engine:
         tokenizer: Any = None,
         eos_token_ids: frozenset[int] = frozenset(),
         proposer: Proposer | None = None,
-        controller: Controller | None = None,
+        draft_lengths: DraftLengths | None = None,
         trace: StepTrace | None = None,
     ) -> None:
         self.config = config
@@ -65,62 +67,45 @@ class Engine:
         self.eos_token_ids = eos_token_ids
         self.proposer = proposer
         speculative = config.speculative_config
-        if controller is None:
-            controller = FixedController(proposer.num_speculative_tokens if proposer else 0)
+        if draft_lengths is None:
+            draft_lengths = FixedLength(proposer.num_speculative_tokens if proposer else 0)
             if speculative is not None and speculative.lengths_per_batch_size:
-                controller = BatchSizeController(speculative.lengths_per_batch_size)
-        self.controller: Controller = controller
+                draft_lengths = LengthsByBatchSize(speculative.lengths_per_batch_size)
+        self.draft_lengths: DraftLengths = draft_lengths
         self.trace = trace
-        self.rule = speculative.rejection_sample_method if speculative else "standard"
-        self.acceptance_rates = speculative.acceptance_rates if speculative else ()
-        self.noise = DraftNoise(coupled=self.rule == "coupled")
-        if self.rule == "block" and proposer is not None and proposer.drafts_trees:
+        self.rule = speculative.rule if speculative else STANDARD
+        self.noise = DraftNoise(coupled=self.rule.shares_noise)
+        if proposer is not None and proposer.drafts_trees and not self.rule.takes_trees:
             raise ConfigError(
-                "rejection_sample_method 'block' takes chains, but the proposer drafts trees: use "
-                "'standard' or 'coupled', or a method that drafts chains"
+                f"rejection_sample_method {self.rule.name!r} takes chains, but the proposer drafts "
+                "trees: use 'standard' or 'coupled', or a method that drafts chains"
             )
-        self.max_model_len = self._check_max_model_len()
+        self.max_model_len = check_max_model_len(config, runner)
+        self.admission = Admission(config, runner, tokenizer, eos_token_ids, self.max_model_len)
         if proposer is not None:
             proposer.bind(runner)
-        num_blocks = self._num_blocks()
+        num_blocks = num_kv_blocks(config, runner, self.max_model_len)
         runner.allocate(num_blocks * config.block_size, config.block_size)
-        needs = proposer.needs if proposer else Needs()
+        self.needs = proposer.needs if proposer else Needs(rows=False)
         caching = config.enable_prefix_caching
         self.scheduler = Scheduler(
-            KVManager(num_blocks, config.block_size, caching, needs.next_token),
+            KVManager(num_blocks, config.block_size, caching, self.needs.next_token),
             config.max_num_seqs,
             config.max_num_batched_tokens,
             self.max_model_len,
-            needs.num_lookahead_tokens,
+            self.needs.num_lookahead_tokens,
         )
         self.counters = SpecCounters()
         self.times = StepTimes()
+        self.drafting: Drafting | None = None
+        if proposer is not None:
+            limit = speculative.max_model_len if speculative else None
+            self.drafting = Drafting(
+                proposer, draft_lengths, self.noise, self.scheduler, runner.vocab_size, limit
+            )
+        self.outputs: list[StepOutput] = []
         self._requests: dict[str, Request] = {}
         self._detokenizers: dict[str, Detokenizer] = {}
-        self._numbers = itertools.count()
-
-    def _check_max_model_len(self) -> int:
-        asked, limit = self.config.max_model_len, self.runner.max_model_len
-        if asked is not None and asked > limit:
-            raise ConfigError(
-                f"max_model_len is {asked}, but the model was made for {limit} tokens: lower it"
-            )
-        return limit if asked is None else asked
-
-    def _num_blocks(self) -> int:
-        config = self.config
-        if config.num_gpu_blocks_override is not None:
-            return config.num_gpu_blocks_override
-        per_block = self.runner.kv_bytes_per_token * config.block_size
-        full = config.max_num_seqs * -(-self.max_model_len // config.block_size)
-        budget = config.kv_cache_memory_bytes or DEFAULT_KV_BYTES
-        num_blocks = budget // per_block if per_block else full
-        if num_blocks == 0:
-            raise ConfigError(
-                f"kv_cache_memory_bytes is {budget}, but one block of {config.block_size} tokens "
-                f"takes {per_block} bytes: raise it"
-            )
-        return min(num_blocks, full) if config.kv_cache_memory_bytes is None else num_blocks
 
     def add_request(
         self,
@@ -130,65 +115,54 @@ class Engine:
         seed: int | None = None,
         cache_salt: str | None = None,
     ) -> Request:
-        """Queue a prompt.
+        """Queue a prompt: `make_request` and `admit` in one; not while another thread steps.
 
-        Args:
-            prompt_token_ids: at least one token, each below the vocabulary's size.
-            params: sampling parameters; `n` is the caller's concern.
-            request_id: unique among live requests; None makes one.
-            seed: overrides `params.seed`; None for both derives one from the engine's seed.
-            cache_salt: share cached prefixes and past text only with requests of the same salt.
+        Args and errors are theirs.
+        """
+        request = self.make_request(prompt_token_ids, params, request_id, seed, cache_salt)
+        self.admit(request)
+        return request
+
+    def make_request(
+        self,
+        prompt_token_ids: Sequence[int],
+        params: SamplingParams,
+        request_id: str | None = None,
+        seed: int | None = None,
+        cache_salt: str | None = None,
+    ) -> Request:
+        """Check a prompt and make a request of it; any thread may, while another one steps.
+
+        Args: see `Admission.make_request`.
 
         Raises:
             RequestError: the prompt is empty, too long, holds an unknown token, needs more KV than
-                the pool has, the id is in use, or stop strings are asked for without a tokenizer.
+                the pool has, or stop strings are asked for without a tokenizer.
         """
-        number = next(self._numbers)
-        request_id = str(number) if request_id is None else request_id
-        if request_id in self._requests:
-            raise RequestError(f"the request id {request_id!r} is in use: choose another")
-        for token in prompt_token_ids:
-            if not 0 <= token < self.runner.vocab_size:
-                raise RequestError(
-                    f"token id {token} is outside the vocabulary of {self.runner.vocab_size}: "
-                    "encode the prompt with the model's own tokenizer"
-                )
-        for token in (*(params.logit_bias or {}), *(params.stop_token_ids or ())):
-            if token >= self.runner.vocab_size:
-                raise RequestError(
-                    f"token id {token} in logit_bias or stop_token_ids is outside the vocabulary "
-                    f"of {self.runner.vocab_size}: leave it out"
-                )
-        if self.tokenizer is None and (params.stop_strings or params.bad_words):
-            raise RequestError("stop and bad_words need a tokenizer: use token ids instead")
-        if seed is None:
-            seed = params.seed
-        request = Request(
-            request_id,
-            tuple(prompt_token_ids),
-            params,
-            derive_seed(self.config.seed, Purpose.REQUEST, number) if seed is None else seed,
-            self.eos_token_ids,
-            self._encode_bad_words(params),
-            cache_salt,
+        request = self.admission.make_request(
+            prompt_token_ids, params, request_id, seed, cache_salt
         )
-        self.scheduler.add(request)
-        self._requests[request_id] = request
-        if self.tokenizer is not None:
-            self._detokenizers[request_id] = Detokenizer(self.tokenizer, params)
+        self.scheduler.check(request)
         return request
 
-    def _encode_bad_words(self, params: SamplingParams) -> tuple[tuple[int, ...], ...]:
-        """Each bad word's tokens, at the start of a text and after a space."""
-        forms = {form for word in params.bad_words or () for form in (word, f" {word.lstrip()}")}
-        encoded = (self.tokenizer.encode(form, add_special_tokens=False) for form in sorted(forms))
-        return tuple(tuple(tokens) for tokens in encoded if tokens)
+    def admit(self, request: Request) -> None:
+        """Queue a request that `make_request` made.
+
+        Raises:
+            RequestError: its id is in use.
+        """
+        if request.request_id in self._requests:
+            raise RequestError(f"the request id {request.request_id!r} is in use: choose another")
+        self.scheduler.add(request)
+        self._requests[request.request_id] = request
+        if self.tokenizer is not None:
+            self._detokenizers[request.request_id] = Detokenizer(self.tokenizer, request.params)
 
     def abort(self, request_id: str) -> None:
         """End a request now; unknown and finished ones are left alone."""
         request = self._requests.get(request_id)
         if request is not None:
-            request.finish_reason = "abort"
+            request.end("abort")
             self._finish(request)
 
     @property
@@ -199,45 +173,72 @@ class Engine:
     def step(self) -> list[StepOutput]:
         """Run one step.
 
+        A step that fails ends its requests with an error of their own, gives their blocks back, and
+        leaves an engine that can go on; `outputs` tells of them.
+
         Returns:
-            One entry for each request that gained tokens.
+            One entry for each request that gained tokens or ended: `outputs`.
+
+        Raises:
+            EngineError: the step failed; a `ProposerError` if it was the proposer's fault.
+            IntegrityError: blocks leaked, seen when the last request has ended.
         """
         times = StepTimes(num_steps=1)
-        with _timed(times, "schedule"):
-            step = self.scheduler.schedule()
-            if self._requests and not step:
-                raise IntegrityError("requests are waiting, yet the scheduler runs none of them")
-            self._announce(step)
-            batch = flat_batch(step, self.scheduler.kv, self.runner.device)
-        with _timed(times, "run"):
-            output = self.runner.run(batch, self.proposer.needs.layers if self.proposer else ())
-        with _timed(times, "verify"):
-            verdicts = self._verify(step, output)
-        with _timed(times, "update"):
-            sources, targets = moved_slots(step, verdicts, self.scheduler.kv)
-            if sources:
-                self.runner.move(sources, targets)
-            gained = self.scheduler.update_from_output(step, verdicts)
-            outputs = self._collect(step, verdicts, gained, output)
-        with _timed(times, "propose"):
-            if self.proposer is not None:
-                rows = standing_rows(step, verdicts, self.scheduler.kv, batch, output, times.total)
-                self.proposer.observe(rows)
-                self._propose(self.proposer)
-            for entry in step:
-                if entry.request.finish_reason is not None:
-                    self._finish(entry.request)
-        self.times.add(times)
-        if self.trace is not None:
-            self.trace.write(trace_record(self.times.num_steps - 1, times, step, outputs))
-        return outputs
+        self.outputs = []
+        with self._faults_end_requests():
+            with _timed(times, "schedule"):
+                step = self.scheduler.schedule()
+                if self._requests and not step:
+                    raise IntegrityError("requests wait, yet the scheduler runs none of them")
+                if self.drafting is not None:
+                    self.drafting.start(step)
+                batch = flat_batch(step, self.config.block_size, self.runner.device)
+            with _timed(times, "run"):
+                output = self.runner.run(batch, self.needs.layers)
+            with _timed(times, "verify"):
+                verdicts = self._verify(step, output)
+            with _timed(times, "update"):
+                sources, targets = moved_slots(step, verdicts, self.scheduler.kv)
+                if sources:
+                    self.runner.move(sources, targets)
+                self.outputs = self._settle(step, verdicts, output)
+            with _timed(times, "propose"):
+                if self.drafting is not None:
+                    self.drafting.propose(self._settled(step, verdicts, batch, output, times.total))
+            self.times.add(times)
+            if self.trace is not None:
+                self.trace.write(trace_record(self.times.num_steps - 1, times, step, self.outputs))
+        self._finish_ended(self.outputs)
+        return self.outputs
 
-    def _announce(self, step: Sequence[ScheduledRequest]) -> None:
-        """Tell the proposer of requests that begin, or begin again after a preemption."""
-        if self.proposer is not None:
-            for entry in step:
-                if entry.begins:
-                    self.proposer.start(entry.request)
+    @contextmanager
+    def _faults_end_requests(self) -> Iterator[None]:
+        """End the requests of a step that fails with an error of their own, and raise it.
+
+        An interrupt (Ctrl-C) ends them too, and is raised as it is.
+        """
+        try:
+            yield
+        except BaseException as fault:
+            error = fault if isinstance(fault, FairdraftError) else _step_failed(fault)
+            gained = {output.request.request_id: output for output in self.outputs}
+            self.outputs = []
+            for request in list(self.scheduler.running) or list(self._requests.values()):
+                if request.finish_reason is None:
+                    request.end("error", error)
+                told = gained.get(request.request_id, StepOutput.of(request))
+                self.outputs.append(
+                    replace(told, finish_reason=request.finish_reason, error=request.error)
+                )
+            self._finish_ended(self.outputs)
+            if error is fault or not isinstance(fault, Exception):
+                raise
+            raise error from fault
+
+    def _finish_ended(self, outputs: Sequence[StepOutput]) -> None:
+        for output in outputs:
+            if output.finish_reason is not None:
+                self._finish(output.request)
 
     def _verify(self, step: Sequence[ScheduledRequest], output: RunOutput) -> list[Verdict | None]:
         argmax: list[int] = output.logits.argmax(-1).tolist()
@@ -248,82 +249,87 @@ class Engine:
                 continue
             span = slice(rows.start, rows.stop)
             logits, likeliest = output.logits[span], argmax[span]
-            coupled = self.rule == "coupled"
+            coupled = self.rule.shares_noise
             target = TargetRows(entry.request, entry.draft, logits, likeliest, coupled)
-            verdicts.append(self._verify_one(entry.request, entry.draft, target))
+            try:
+                draws, greedy = RoundDraws(entry.request), entry.request.params.greedy
+                verdicts.append(self.rule.verify(target, entry.draft, draws, greedy))
+            except RequestError as error:  # this request's own: its filters leave no token
+                entry.request.end("error", error)
+                verdicts.append(None)
         return verdicts
 
-    def _verify_one(self, request: Request, draft: Draft, target: TargetRows) -> Verdict:
-        draws = RoundDraws(request)
-        if self.rule == "synthetic":
-            return synthetic(draft, self.acceptance_rates, draws.uniform(), target.token)
-        if draft.probs is None or request.params.greedy or self.rule == "coupled":
-            return match(draft, target.token)
-        return (block if self.rule == "block" else standard)(target, draft, draws)
-
-    def _collect(
+    def _settle(
         self,
         step: Sequence[ScheduledRequest],
         verdicts: Sequence[Verdict | None],
-        gained: Sequence[list[int]],
         output: RunOutput,
     ) -> list[StepOutput]:
-        """Count, detokenize and cut at stop strings what each request gained."""
+        """Find where each request is cut, let the scheduler count, and say what each gained."""
+        cuts: list[Cut | None] = []
+        texts: list[str] = []
+        for entry, verdict in zip(step, verdicts, strict=True):
+            cut, text = None, ""
+            if verdict is not None:
+                cut = self.scheduler.cut(entry, verdict)
+                detokenizer = self._detokenizers.get(entry.request.request_id)
+                if detokenizer is not None:
+                    text, cut = detokenizer.add(entry.request, entry.gained(verdict), cut)
+            cuts.append(cut)
+            texts.append(text)
+        self.scheduler.update_from_output(step, verdicts, cuts)
         outputs: list[StepOutput] = []
         spans = row_ranges(step)
-        for entry, verdict, tokens, rows in zip(step, verdicts, gained, spans, strict=True):
-            if verdict is None:
-                continue
-            request = entry.request
-            detokenizer = self._detokenizers.get(request.request_id)
-            text = detokenizer.add(request, tokens) if detokenizer else ""
-            draft, path = entry.draft, verdict.path
-            ends = [0, *(node + 1 for node in path)]  # the row that each new token came from
-            rejected = bool(draft.children[ends[-1]])
-            for counters in (self.counters, request.counters):
-                counters.record(len(draft), len(path), len(tokens), max(draft.depths), rejected)
-            count = request.params.logprobs
-            logprobs = None
-            if count is not None:
-                from_rows = [rows[row] for row in ends]
-                logprobs = _logprobs(output.logits, from_rows, tokens, count)
-            outputs.append(StepOutput(request, tokens, draft, path, text, logprobs))
+        for entry, verdict, cut, text, rows in zip(step, verdicts, cuts, texts, spans, strict=True):
+            if verdict is not None and cut is not None:
+                logits = output.logits[rows.start : rows.stop]
+                outputs.append(self._gained(entry, verdict, cut, text, logits))
+            elif entry.request.error is not None:
+                outputs.append(StepOutput.of(entry.request))
         return outputs
 
-    def _propose(self, proposer: Proposer) -> None:
-        """Ask for the next step's drafts of the requests that decode."""
-        decoding = [r for r in self.scheduler.running if r.decoding and r.finish_reason is None]
-        if not decoding or proposer.rests(decoding):
-            return
-        lengths = self.controller.draft_lengths(decoding)
-        wanted: list[Request] = []
-        budgets: list[int] = []
-        for request, length in zip(decoding, lengths, strict=True):
-            room = self.max_model_len - request.num_tokens - 1
-            if request.params.max_tokens is not None:
-                room = min(room, request.params.max_tokens - request.num_output_tokens - 1)
-            if min(length, room) > 0:
-                wanted.append(request)
-                budgets.append(min(length, room))
-        if not wanted:
-            return
-        drafts = proposer.propose(wanted, budgets, [self._lookahead(r) for r in wanted], self.noise)
-        for request, budget, draft in zip(wanted, budgets, drafts, strict=True):
-            request.draft = draft.trimmed(budget)
+    def _gained(
+        self,
+        entry: ScheduledRequest,
+        verdict: Verdict,
+        cut: Cut,
+        text: str,
+        logits: torch.Tensor,
+    ) -> StepOutput:
+        """Count what a request gained, and say it; `logits` [1 + len(draft), V] are its rows'."""
+        request, draft = entry.request, entry.draft
+        tokens = entry.gained(verdict)[: cut.count]
+        rows = [0, *(node + 1 for node in verdict.path)]  # the row that each token came from
+        rejected = bool(draft.children[rows[-1]])
+        for counters in (self.counters, request.counters):
+            counters.record(len(draft), len(verdict.path), len(tokens), draft.depths[1:], rejected)
+        logprobs = None
+        if request.params.logprobs is not None:
+            logprobs = logprobs_of(logits, rows[: cut.count], tokens, request.params.logprobs)
+        path = verdict.path[: cut.count]
+        return StepOutput.of(request, tokens, draft=draft, path=path, text=text, logprobs=logprobs)
 
-    def _lookahead(self, request: Request) -> list[int]:
-        """Slots behind the newest token that the drafter may write."""
-        start = request.num_computed_tokens
-        count = self.scheduler.num_lookahead_tokens
-        room = len(request.block_table) * self.config.block_size
-        return self.scheduler.kv.slots(request, start, min(start + count, room))
+    def _settled(
+        self,
+        step: Sequence[ScheduledRequest],
+        verdicts: Sequence[Verdict | None],
+        batch: FlatBatch,
+        output: RunOutput,
+        seconds: float,
+    ) -> Settled:
+        """What the proposer is shown of the step; the rows only if it needs them."""
+        if self.needs.rows:
+            return settled(step, verdicts, self.scheduler.kv, batch, output, seconds)
+        names = [entry.request.request_id for entry in step if entry.request.error is None]
+        return Settled(names, seconds=seconds)
 
     def _finish(self, request: Request) -> None:
+        """Give a request's blocks back and let everybody forget it."""
         self.scheduler.finish(request)
         del self._requests[request.request_id]
         self._detokenizers.pop(request.request_id, None)
-        if self.proposer is not None:
-            self.proposer.finish(request.request_id)
+        if self.drafting is not None:
+            self.drafting.finish(request)
         if not self._requests:
             self.scheduler.check_integrity()
 
@@ -335,15 +341,12 @@ def _timed(times: StepTimes, verb: str) -> Iterator[None]:
     setattr(times, verb, perf_counter() - start)
 
 
-def _logprobs(
-    logits: torch.Tensor, rows: Sequence[int], tokens: Sequence[int], count: int
-) -> list[dict[int, float]]:
-    """Per token its log-probability under the unfiltered target, and the likeliest `count`."""
-    result = []
-    for row, token in zip(rows, tokens, strict=False):
-        logprobs = torch.log_softmax(logits[row].float(), dim=-1)
-        top = logprobs.topk(count)
-        entry = {token: float(logprobs[token])}
-        entry.update(zip(top.indices.tolist(), top.values.tolist(), strict=True))
-        result.append(entry)
-    return result
+def _step_failed(fault: BaseException) -> EngineError:
+    """Return what the requests of a failed step end with."""
+    reason = f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__
+    error = EngineError(
+        f"the step that ran this request failed ({reason}); the engine goes on: give the prompt "
+        "again"
+    )
+    error.__cause__ = fault
+    return error

@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fairdraft.draft import EMPTY_DRAFT, Draft, Verdict
+from fairdraft.draft import Draft, Verdict
 from fairdraft.errors import RequestError
 from fairdraft.kv import KVManager
-from fairdraft.request import Request, Status
+from fairdraft.request import Cut, Request, Status
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,10 @@ class ScheduledRequest:
     def num_new_tokens(self) -> int:
         """Rows that run."""
         return len(self.token_ids)
+
+    def gained(self, verdict: Verdict) -> list[int]:
+        """Tokens that a verdict adds: the accepted ones and the one after them."""
+        return [*(self.draft.token_ids[node] for node in verdict.path), verdict.token]
 
 
 class Scheduler:
@@ -73,24 +77,15 @@ class Scheduler:
         self.running: list[Request] = []
         self.num_preemptions = 0
 
-    def add(self, request: Request) -> None:
-        """Queue a request.
+    def check(self, request: Request) -> None:
+        """Refuse a request that could never run.
 
         Raises:
-            RequestError: it could never run: empty, longer than `max_model_len`, or larger than
-                the whole KV pool at its longest.
+            RequestError: at its longest it is larger than the whole KV pool.
         """
-        prompt = request.num_prompt_tokens
-        if prompt == 0:
-            raise RequestError("the prompt is empty: give at least one token")
-        if prompt >= self.max_model_len:
-            raise RequestError(
-                f"the prompt has {prompt} tokens, but max_model_len={self.max_model_len} leaves "
-                "no room for output: shorten the prompt or raise max_model_len"
-            )
         longest = self.max_model_len
         if request.params.max_tokens is not None:
-            longest = min(longest, prompt + request.params.max_tokens)
+            longest = min(longest, request.num_prompt_tokens + request.params.max_tokens)
         needed = self.kv.num_blocks_for(longest + self.num_lookahead_tokens)
         if needed > self.kv.pool.num_blocks:
             raise RequestError(
@@ -98,6 +93,9 @@ class Scheduler:
                 f"{self.kv.block_size}, but the pool has {self.kv.pool.num_blocks}: lower "
                 "max_tokens, or raise num_gpu_blocks_override or kv_cache_memory_bytes"
             )
+
+    def add(self, request: Request) -> None:
+        """Queue a request that `check` lets pass."""
         self.waiting.append(request)
 
     @property
@@ -149,8 +147,8 @@ class Scheduler:
 
     def _start(self, request: Request, num_new_tokens: int, begins: bool) -> ScheduledRequest:
         start = request.num_computed_tokens
-        request.draft = request.draft.trimmed(max(start + num_new_tokens - request.num_tokens, 0))
-        request.num_computed_tokens += num_new_tokens
+        request.hold(request.draft.trimmed(max(start + num_new_tokens - request.num_tokens, 0)))
+        request.advance(num_new_tokens)
         known = request.token_ids[start : request.num_computed_tokens]
         ends = request.num_computed_tokens == request.num_tokens_with_spec
         return ScheduledRequest(
@@ -166,43 +164,37 @@ class Scheduler:
         """Give all blocks back; the request computes its tokens again when its turn comes."""
         self.running.remove(request)
         self.kv.free(request)
-        request.draft = EMPTY_DRAFT
         request.status = Status.WAITING
         request.num_preemptions += 1
         self.num_preemptions += 1
         self.waiting.appendleft(request)
 
+    def cut(self, entry: ScheduledRequest, verdict: Verdict) -> Cut:
+        """Find where the tokens that a verdict adds end the request; nothing is changed yet."""
+        return entry.request.cut(entry.gained(verdict), self.max_model_len)
+
     def update_from_output(
-        self, step: Sequence[ScheduledRequest], verdicts: Sequence[Verdict | None]
-    ) -> list[list[int]]:
+        self,
+        step: Sequence[ScheduledRequest],
+        verdicts: Sequence[Verdict | None],
+        cuts: Sequence[Cut | None],
+    ) -> None:
         """Keep the accepted tokens and take the rejected ones back off the counters.
 
         Args:
             step: what `schedule` chose.
             verdicts: one per entry; None where no logits were wanted.
-
-        Returns:
-            Per entry the tokens that were appended. They end early where EOS, a stop token or a
-            length limit ends the request; `request.finish_reason` then says so, and `finish` must
-            be called for it.
+            cuts: one per verdict: how many of `ScheduledRequest.gained` the request takes. Where
+                it ends there, `finish` must be called for it.
         """
-        appended: list[list[int]] = []
-        for entry, verdict in zip(step, verdicts, strict=True):
-            request, tokens = entry.request, []
-            request.draft = EMPTY_DRAFT
-            if verdict is not None:
-                # Rejected slots are written over by the next step.
-                request.num_computed_tokens -= len(entry.draft) - verdict.num_accepted
-                accepted = (entry.draft.token_ids[i] for i in verdict.path)
-                for token in (*accepted, verdict.token):
-                    tokens.append(token)
-                    if request.append(token, self.max_model_len):
-                        break
-                # A cut leaves KV of tokens that are no longer part of the request.
-                request.num_computed_tokens = min(request.num_computed_tokens, request.num_tokens)
+        for entry, verdict, cut in zip(step, verdicts, cuts, strict=True):
+            request = entry.request
+            if verdict is None or cut is None:
+                request.reject(0)
+            else:
+                request.reject(len(entry.draft) - verdict.num_accepted)
+                request.append(entry.gained(verdict), cut)
             self.kv.publish(request)
-            appended.append(tokens)
-        return appended
 
     def finish(self, request: Request) -> None:
         """Remove a request that ended or was aborted, at any moment between steps."""
@@ -211,7 +203,6 @@ class Scheduler:
         elif request.status is Status.WAITING:
             self.waiting.remove(request)
         self.kv.free(request)
-        request.draft = EMPTY_DRAFT
         request.status = Status.FINISHED
 
     def check_integrity(self) -> None:

@@ -87,8 +87,7 @@ class KVManager:
             self.pool.share(block)
             request.block_table.append(block)
             request.block_hashes.append(parent)
-        request.num_computed_tokens = len(request.block_table) * self.block_size
-        request.num_cached_tokens = min(request.num_computed_tokens, request.num_prompt_tokens)
+        request.reuse(len(request.block_table) * self.block_size)
 
     def publish(self, request: Request) -> None:
         """Offer for reuse the full blocks whose tokens are all accepted and computed.
@@ -110,12 +109,13 @@ class KVManager:
         return request.token_ids[end - self.block_size : end + self.next_token]
 
     def free(self, request: Request) -> None:
-        """Take back every block. The last one is handed out again first: the beginning of a
-        prompt is likelier to be asked for again than its end."""
+        """Take back every block of a request, which begins anew.
+
+        The last block is handed out again first: the beginning of a prompt is likelier to be asked
+        for again than its end.
+        """
         self.pool.give_back(reversed(request.block_table))
-        request.block_table = []
-        request.block_hashes = []
-        request.num_computed_tokens = 0
+        request.reset()
 
     def slots(self, request: Request, start: int, end: int) -> list[int]:
         """Slots of the tokens start … end − 1."""

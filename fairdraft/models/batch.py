@@ -39,6 +39,55 @@ class FlatBatch:
     logit_rows: Tensor
     ancestors: Mapping[int, Tensor] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls,
+        token_ids: Sequence[Sequence[int]],
+        context_lens: Sequence[int],
+        block_tables: Sequence[Sequence[int]],
+        block_size: int,
+        device: torch.device,
+        *,
+        positions: Sequence[int] | None = None,
+        logit_rows: Sequence[int] = (),
+        ancestors: Mapping[int, Tensor] | None = None,
+    ) -> FlatBatch:
+        """Lay requests side by side; each row's KV goes behind the context and the rows before it.
+
+        Args:
+            token_ids: per request the tokens that run.
+            context_lens: per request its tokens already in the cache.
+            block_tables: per request its block ids.
+            block_size: tokens in a block.
+            device: where the model runs.
+            positions: [T]; None counts on from each context, as for chains.
+            logit_rows: rows whose logits are wanted, ascending.
+            ancestors: masks of those requests that are no chains.
+        """
+        slots: list[int] = []
+        places: list[int] = []
+        cu_rows = [0]
+        for tokens, context, table in zip(token_ids, context_lens, block_tables, strict=True):
+            own = range(context, context + len(tokens))
+            slots += [table[i // block_size] * block_size + i % block_size for i in own]
+            places += own
+            cu_rows.append(len(places))
+
+        def tensor(values: Sequence[int]) -> Tensor:
+            return torch.tensor(values, dtype=torch.int64, device=device)
+
+        return cls(
+            tensor([token for tokens in token_ids for token in tokens]),
+            tensor(places if positions is None else positions),
+            tensor(slots),
+            cu_rows,
+            context_lens,
+            block_tables,
+            block_size,
+            tensor(logit_rows),
+            ancestors or {},
+        )
+
     @property
     def num_rows(self) -> int:
         """T."""

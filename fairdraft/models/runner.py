@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,29 +15,10 @@ from fairdraft.models import attention, linear
 from fairdraft.models.attention import ATTENTION_NAME, PagedAttention
 from fairdraft.models.batch import FlatBatch, RunOutput
 from fairdraft.models.fused import FusedDecoder, can_fuse
-from fairdraft.models.invariance import EVERY_ROW, require_invariance
-from fairdraft.models.linear import speed_up
+from fairdraft.models.invariance import EVERY_ROW, broken_invariance
+from fairdraft.models.linear import RowLinear, speed_up
 
-
-class Runner(Protocol):
-    """What the engine needs of a model."""
-
-    vocab_size: int
-    max_model_len: int
-    device: torch.device
-
-    @property
-    def kv_bytes_per_token(self) -> int:
-        """Bytes a token takes in the KV cache."""
-
-    def allocate(self, num_slots: int, block_size: int = 16) -> None:
-        """Make room for the KV of `num_slots` tokens, in blocks of so many."""
-
-    def run(self, batch: FlatBatch, layers: Collection[int] = ()) -> RunOutput:
-        """One flat batch through the model."""
-
-    def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
-        """Copy the KV of slots `sources` to slots `targets`; the two may overlap."""
+_log = logging.getLogger("fairdraft")
 
 
 class _Probe(PagedAttention):
@@ -64,17 +46,25 @@ class ModelRunner:
     Args:
         model: a loaded decoder-only transformers model, on its device, in its dtype.
         batch_invariant: run every row count through the same kernels, so that a row's result does
-            not depend on how many rows run beside it, and check that it does not.
+            not depend on how many rows run beside it, and check that it does not. None does so on
+            the CPU where the model allows it, and warns once where it does not.
         tokenizer: the model's, for draft models to be compared with.
         name: of the model as the user gave it, for drafters that belong to it.
 
+    Attributes:
+        batch_invariant: whether it is.
+
     Raises:
-        CheckpointError: the model needs what is not supported, or cannot be made batch-invariant;
-            the message names it and says why.
+        CheckpointError: the model needs what is not supported, or cannot be made batch-invariant
+            though it was asked for; the message names it and says why.
     """
 
     def __init__(
-        self, model: Any, batch_invariant: bool = False, tokenizer: Any = None, name: str = ""
+        self,
+        model: Any,
+        batch_invariant: bool | None = False,
+        tokenizer: Any = None,
+        name: str = "",
     ) -> None:
         refuse_unsupported(model)
         self.model = model.eval()
@@ -88,14 +78,56 @@ class ModelRunner:
         self.layers = self._probe_layers()
         self.storage: KVStorage | None = None
         self.fused: FusedDecoder | None = None
-        self._product_rows = EVERY_ROW if batch_invariant else linear.MAX_KERNEL_ROWS
-        self._attention_rows = EVERY_ROW if batch_invariant else attention.MAX_KERNEL_ROWS
         if can_fuse(model):
-            self.fused = FusedDecoder(model, self._product_rows)
+            self.fused = FusedDecoder(model)
         elif self.device.type == "cpu":
-            speed_up(model, self._product_rows)
-        if batch_invariant:
-            require_invariance(self)
+            speed_up(model)
+        self._take_rows(batch_invariant is not False and self.device.type == "cpu")
+        if batch_invariant is not False:
+            self._check_invariance(asked=batch_invariant is True)
+
+    def _take_rows(self, every: bool) -> None:
+        """Choose which row counts go through our own kernels: every one, or those they are best at.
+
+        The others go through torch, which rounds a row otherwise beside more rows.
+        """
+        self.batch_invariant = every
+        self._attention_rows = EVERY_ROW if every else attention.MAX_KERNEL_ROWS
+        product_rows = EVERY_ROW if every else linear.MAX_KERNEL_ROWS
+        if self.fused is not None:
+            self.fused.max_kernel_rows = product_rows
+        for module in self.model.modules():
+            if isinstance(module, RowLinear):
+                module.max_kernel_rows = product_rows
+
+    def _check_invariance(self, asked: bool) -> None:
+        """Go without what cannot be had, with a warning; refuse to if it was asked for."""
+        if not (asked or self.batch_invariant):
+            return
+        broken = broken_invariance(self, self._num_distinct_layers())
+        name = self.name or self.model.config.model_type
+        if broken and asked:
+            raise CheckpointError(
+                f"{name}: batch_invariant=True cannot be kept: {broken}. Leave batch_invariant "
+                "out, or use bfloat16 or float32 on CPU and a model whose widths are multiples of "
+                "32"
+            )
+        if broken:
+            _log.warning(
+                "%s loads without batch invariance: %s. Near-ties may be written otherwise with "
+                "speculation than without; batch_invariant=False says that you know",
+                name,
+                broken,
+            )
+            self._take_rows(every=False)
+
+    def _num_distinct_layers(self) -> int:
+        """Return how many of the first layers hold every kind of layer that the model has."""
+        kinds = [
+            (type(layer), tuple(p.shape for p in layer.parameters()), shape.sliding_window)
+            for layer, shape in zip(target_layers(self.model), self.layers, strict=True)
+        ]
+        return 1 + max(kinds.index(kind) for kind in kinds)
 
     @property
     def kv_bytes_per_token(self) -> int:

@@ -11,8 +11,8 @@ from time import perf_counter
 from typing import Any
 
 from fairdraft.config import SamplingParams, SpeculativeConfig, require_int
-from fairdraft.economics.profile import Profile
-from fairdraft.economics.surface import CostSurface, Point
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
+from fairdraft.economics.costs.profile import Profile
 from fairdraft.engine.engine import Engine
 from fairdraft.errors import ConfigError
 from fairdraft.models import ModelRunner

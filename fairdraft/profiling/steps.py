@@ -8,7 +8,7 @@ from typing import Any
 
 from fairdraft.config import EngineConfig, SamplingParams, SpeculativeConfig
 from fairdraft.draft import Draft
-from fairdraft.engine.controller import FixedController
+from fairdraft.engine.draft_lengths import FixedLength
 from fairdraft.engine.engine import Engine
 from fairdraft.models import ModelRunner
 from fairdraft.proposers import PerRequestProposer, Proposer
@@ -61,7 +61,7 @@ def rejecting_engine(
         enable_prefix_caching=False,
         speculative_config=synthetic,
     )
-    return Engine(config, runner, tokenizer, proposer=proposer, controller=FixedController(0))
+    return Engine(config, runner, tokenizer, proposer=proposer, draft_lengths=FixedLength(0))
 
 
 def standing(engine: Engine, requests: int, context: int) -> list[Request]:
@@ -79,7 +79,7 @@ def standing(engine: Engine, requests: int, context: int) -> list[Request]:
         )
         scheduler.waiting.remove(request)
         scheduler.kv.grow(request, context, context, scheduler.num_lookahead_tokens)
-        request.num_computed_tokens = context - 1
+        request.advance(context - 1)
         request.status = Status.RUNNING
         scheduler.running.append(request)
         if engine.proposer is not None:
@@ -90,8 +90,8 @@ def standing(engine: Engine, requests: int, context: int) -> list[Request]:
 
 def step(engine: Engine, next_k: int) -> StepTimes:
     """One step, and what it took; it proposes drafts of `next_k` tokens for the next one."""
-    assert isinstance(engine.controller, FixedController)
-    engine.controller.num_speculative_tokens = next_k
+    assert isinstance(engine.draft_lengths, FixedLength)
+    engine.draft_lengths.num_speculative_tokens = next_k
     before = vars(engine.times).copy()
     engine.step()
     after = vars(engine.times)

@@ -8,9 +8,9 @@ from typing import Any
 from fairdraft.config import require
 from fairdraft.economics.autopilot.best_lengths import BestLengths
 from fairdraft.economics.autopilot.pilot import Autopilot
+from fairdraft.economics.costs.cost_surface import CostSurface
 from fairdraft.economics.costs.live_costs import LiveCosts
-from fairdraft.economics.profile import Profile
-from fairdraft.economics.surface import CostSurface
+from fairdraft.economics.costs.profile import Profile
 from fairdraft.models import ModelRunner
 from fairdraft.proposers.allocate_compiled import allocate_compiled
 from fairdraft.proposers.calibration import calibrate, guessed_drafter
@@ -64,7 +64,7 @@ class AutoProposer(PilotedProposer):
 
     def bind(self, target: Any) -> None:
         """Bind every method and learn what steps cost."""
-        from fairdraft.models.heads import shipped_head
+        from fairdraft.heads import shipped_head
 
         k = self.num_speculative_tokens
         if not self._given:

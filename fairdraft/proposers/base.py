@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fairdraft.draft import Draft
@@ -30,18 +30,21 @@ class Needs:
         num_lookahead_tokens: KV slots reserved behind each request's rows.
         next_token: whether the drafter's KV at a slot depends on the token after it. Blocks are
             then reused only where the token behind them is the same too.
+        rows: whether `observe` is to be shown the rows of each step; False gathers nothing.
     """
 
     layers: tuple[int, ...] = ()
     num_lookahead_tokens: int = 0
     next_token: bool = False
+    rows: bool = True
 
 
 @dataclass(frozen=True)
-class Rows:
+class Settled:
     """What stands after a step: prompt chunks and accepted tokens of every request that ran.
 
-    R rows in all; rows of rejected drafts are left out.
+    R rows in all; rows of rejected drafts are left out. A proposer whose `Needs.rows` is False gets
+    `request_ids` and `seconds` alone.
 
     Args:
         request_ids: the requests, in order.
@@ -56,12 +59,12 @@ class Rows:
     """
 
     request_ids: Sequence[str]
-    cu_rows: Sequence[int]
-    token_ids: Sequence[int]
-    next_token_ids: Sequence[int]
-    positions: Sequence[int]
-    slots: Sequence[int]
-    hidden: Mapping[int, Any]
+    cu_rows: Sequence[int] = ()
+    token_ids: Sequence[int] = ()
+    next_token_ids: Sequence[int] = ()
+    positions: Sequence[int] = ()
+    slots: Sequence[int] = ()
+    hidden: Mapping[int, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -95,10 +98,10 @@ class Proposer(ABC):
         Tokens before the first position that `observe` then shows were found in the prefix cache.
         """
 
-    def observe(self, rows: Rows) -> None:
+    def observe(self, rows: Settled) -> None:
         """See what stands after a step. Called every step, whether or not drafts are wanted."""
 
-    def defer(self, rows: Rows) -> None:
+    def defer(self, rows: Settled) -> None:
         """See what stands after a step, called in place of `observe` while nobody wants drafts.
 
         A drafter to which seeing is dear may keep some of it, and catch up when it is asked.
@@ -106,7 +109,7 @@ class Proposer(ABC):
         self.observe(rows)
 
     def num_deferred(self, request_ids: Sequence[str]) -> int:
-        """Rows of these requests that it would have to catch up on before it drafts."""
+        """Settled of these requests that it would have to catch up on before it drafts."""
         return 0
 
     def catch_up(self, request_ids: Sequence[str]) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 
-import torch
-
-from fairdraft.economics.surface import CostSurface, Point
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
 from fairdraft.models import FlatBatch, Runner
 
 REQUESTS = (1, 4, 8)
@@ -58,17 +56,13 @@ def guessed_drafter(step: CostSurface, k: int) -> CostSurface:
 
 def _batch(runner: Runner, requests: int, rows: int, context: int, room: int) -> FlatBatch:
     """Return a batch of rows behind a context of zeros, `room` blocks a request."""
-    places = torch.arange(context, context + rows)
-    starts = torch.arange(requests)[:, None] * room * BLOCK
     total = requests * rows
-    device = runner.device
-    return FlatBatch(
-        (torch.arange(total) * 37 % runner.vocab_size).to(device),
-        places.repeat(requests).to(device),
-        (starts + places).flatten().to(device),
-        list(range(0, total + 1, rows)),
+    tokens = [i * 37 % runner.vocab_size for i in range(total)]
+    return FlatBatch.of(
+        [tokens[i * rows : (i + 1) * rows] for i in range(requests)],
         [context] * requests,
-        [list(range(i * room, (i + 1) * room)) for i in range(requests)],
+        [range(i * room, (i + 1) * room) for i in range(requests)],
         BLOCK,
-        torch.arange(total, device=device),
+        runner.device,
+        logit_rows=range(total),
     )

@@ -71,4 +71,5 @@ def joint_needs(proposers: Iterable[Proposer]) -> Needs:
         tuple(sorted({layer for one in needs for layer in one.layers})),
         max(one.num_lookahead_tokens for one in needs),
         any(one.next_token for one in needs),
+        any(one.rows for one in needs),
     )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from fairdraft.config import require, require_int
 from fairdraft.draft import EMPTY_DRAFT, Draft
-from fairdraft.proposers.base import PerRequestProposer
+from fairdraft.proposers.base import Needs, PerRequestProposer
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
 
@@ -76,6 +76,7 @@ class NgramProposer(PerRequestProposer):
         ConfigError: a length below 1, min above max, or an unknown match.
     """
 
+    needs = Needs(rows=False)
     is_lookup = True
 
     def __init__(

@@ -11,7 +11,7 @@ from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.economics.autopilot.decision import Decision, Decoding
 from fairdraft.economics.autopilot.pilot import Autopilot, Found
 from fairdraft.economics.autopilot.unverified import Confirmed
-from fairdraft.proposers.base import Proposer, Rows
+from fairdraft.proposers.base import Proposer, Settled
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
 
@@ -127,7 +127,7 @@ class PilotedProposer(Proposer):
         for proposer in self.proposers.values():
             proposer.start(request)
 
-    def observe(self, rows: Rows) -> None:
+    def observe(self, rows: Settled) -> None:
         """Note what the step took; methods that nobody asks keep what they may need later."""
         self.autopilot.ran(rows.request_ids, rows.seconds)
         start = self.clock()

@@ -8,11 +8,18 @@ Three figures go by the name of "acceptance"; they differ in their denominators:
   1 + accepted / rounds. vLLM's "mean acceptance length". Course texts often leave the 1 out.
 * per-position rate = accepted at position i / drafted at position i. Public engines divide by
   all rounds instead, which is wrong as soon as the draft length varies.
+
+Only tokens that were given to the caller count. A text may end inside an accepted stretch (EOS, a
+stop string, a length limit): the draft counts as far as the text goes, and no recovered or bonus
+token followed it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+
+from fairdraft.stats import wilson
 
 
 def _add_at(counts: list[int], length: int) -> None:
@@ -29,11 +36,11 @@ class SpecCounters:
     Attributes:
         num_steps: decoding steps, those without a draft included.
         num_drafts: rounds, that is steps that verified at least one draft token.
-        num_draft_tokens: tokens verified, counted after trimming.
-        num_accepted_tokens: draft tokens that stood.
+        num_draft_tokens: tokens verified, counted after trimming, up to the end of the text.
+        num_accepted_tokens: draft tokens that stood and were given.
         num_rejections: rounds that ended in a rejection, not in a bonus token.
-        num_emitted_tokens: tokens given to the user; EOS and stop conditions cut it below
-            accepted + steps.
+        num_cut_rounds: rounds in which the text ended on an accepted draft token.
+        num_emitted_tokens: tokens given: accepted + steps − cut rounds.
         drafted_per_pos: entry i counts the rounds that drafted an (i+1)-th token on some path.
         accepted_per_pos: entry i counts the rounds whose (i+1)-th token stood.
     """
@@ -43,6 +50,7 @@ class SpecCounters:
     num_draft_tokens: int = 0
     num_accepted_tokens: int = 0
     num_rejections: int = 0
+    num_cut_rounds: int = 0
     num_emitted_tokens: int = 0
     drafted_per_pos: list[int] = field(default_factory=list)
     accepted_per_pos: list[int] = field(default_factory=list)
@@ -52,7 +60,7 @@ class SpecCounters:
         drafted: int,
         accepted: int,
         emitted: int,
-        depth: int | None = None,
+        depths: Sequence[int] | None = None,
         rejected: bool | None = None,
     ) -> None:
         """Count one decoding step of one request.
@@ -60,17 +68,26 @@ class SpecCounters:
         Args:
             drafted: tokens verified; of a tree, its nodes.
             accepted: of them, those that stand.
-            emitted: tokens given to the user.
-            depth: of a tree, its longest path; None for a chain.
+            emitted: tokens given to the caller, at least 1; as many as `accepted` or fewer where
+                the text ended inside the accepted stretch.
+            depths: of a tree, the depth of each node, from 1; None for a chain.
             rejected: of a tree, whether something was drafted where it ended; None for a chain.
         """
+        if rejected is None:
+            rejected = accepted < drafted
+        deepest = drafted if depths is None else max(depths, default=0)
+        if emitted <= accepted:
+            accepted = deepest = emitted
+            drafted = emitted if depths is None else sum(depth <= emitted for depth in depths)
+            rejected = False
+            self.num_cut_rounds += 1
         self.num_steps += 1
         self.num_drafts += drafted > 0
         self.num_draft_tokens += drafted
         self.num_accepted_tokens += accepted
-        self.num_rejections += accepted < drafted if rejected is None else rejected
+        self.num_rejections += rejected
         self.num_emitted_tokens += emitted
-        _add_at(self.drafted_per_pos, drafted if depth is None else depth)
+        _add_at(self.drafted_per_pos, deepest)
         _add_at(self.accepted_per_pos, accepted)
 
     def merge(self, other: SpecCounters) -> None:
@@ -91,13 +108,14 @@ class SpecCounters:
 
     @property
     def mean_acceptance_length(self) -> float:
-        """1 + accepted / rounds: tokens per round with a draft; 1.0 before the first."""
-        return 1 + self.num_accepted_tokens / max(self.num_drafts, 1)
+        """Tokens given per round with a draft, the one after the draft included; 1.0 before any."""
+        own = self.num_accepted_tokens - self.num_cut_rounds
+        return 1 + own / max(self.num_drafts, 1)
 
     @property
     def tokens_per_step(self) -> float:
-        """1 + accepted / decoding steps, steps without a draft included."""
-        return 1 + self.num_accepted_tokens / max(self.num_steps, 1)
+        """Tokens given per decoding step, steps without a draft included; 1.0 before any."""
+        return self.num_emitted_tokens / self.num_steps if self.num_steps else 1.0
 
     @property
     def acceptance_rate_per_pos(self) -> list[float]:
@@ -108,13 +126,10 @@ class SpecCounters:
     @property
     def acceptance_intervals_per_pos(self) -> list[tuple[float, float, float]]:
         """Per position the rate, and its 95% interval (Wilson's for a binomial share)."""
-        from scipy.stats import binomtest
-
         rows = []
         accepted = self.accepted_per_pos + [0] * len(self.drafted_per_pos)
         for drafted, stood in zip(self.drafted_per_pos, accepted, strict=False):
-            interval = binomtest(stood, drafted).proportion_ci(method="wilson")
-            rows.append((stood / drafted, float(interval.low), float(interval.high)))
+            rows.append((stood / drafted, *wilson(stood, drafted)))
         return rows
 
     @property

@@ -13,6 +13,15 @@ from typing import Any
 PACKAGES = ("fairdraft", "torch", "transformers", "numba", "numpy")
 
 
+def machine() -> dict[str, Any]:
+    """Return what can be said of this machine without loading torch.
+
+    Returns:
+        `cpu` (model name) and `cores` (that this process may use).
+    """
+    return {"cpu": _cpu_model(), "cores": _cores()}
+
+
 def benchmark_environment() -> dict[str, Any]:
     """Machine, versions and moment of a measurement.
 
@@ -25,8 +34,7 @@ def benchmark_environment() -> dict[str, Any]:
     import torch
 
     return {
-        "cpu": _cpu_model(),
-        "cores": _cores(),
+        **machine(),
         "threads": torch.get_num_threads(),
         "memory_gib": _memory_gib(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -24,21 +26,29 @@ class StepTrace:
     """
 
     def __init__(self, path: str | Path) -> None:
-        try:
+        self._path = str(path)
+        with self._told():
             self._file: TextIO = Path(path).open("w", encoding="utf-8")  # noqa: SIM115
-        except OSError as error:
-            raise ConfigError(
-                f"the trace file {str(path)!r} cannot be written ({error.strerror}): "
-                "name a file in an existing folder that you may write to"
-            ) from None
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one step."""
-        self._file.write(json.dumps(record) + "\n")
+        with self._told():
+            self._file.write(json.dumps(record) + "\n")
 
     def close(self) -> None:
         """Flush and close the file."""
-        self._file.close()
+        with self._told():
+            self._file.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ConfigError(
+                f"the trace file {self._path!r} cannot be written ({error.strerror}): "
+                "name a file in an existing folder that you may write to"
+            ) from None
 
     def __enter__(self) -> StepTrace:
         return self

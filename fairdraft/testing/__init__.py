@@ -1,7 +1,9 @@
 """What proofs are made of: toy models whose law shows every mistake; the suite for proposers."""
 
-from fairdraft.testing.conformance import Conformance, ConformanceError, check_proposer
+from fairdraft.testing.conformance import Conformance, check_proposer
+from fairdraft.testing.contract import ConformanceError
 from fairdraft.testing.toy import (
+    RepeatingToyRunner,
     ToyProposer,
     ToyRunner,
     ToyTreeProposer,
@@ -12,6 +14,7 @@ from fairdraft.testing.toy import (
 __all__ = [
     "Conformance",
     "ConformanceError",
+    "RepeatingToyRunner",
     "ToyProposer",
     "ToyRunner",
     "ToyTreeProposer",

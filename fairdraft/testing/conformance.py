@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 
 from fairdraft.config import EngineConfig, SamplingParams
-from fairdraft.draft import Draft
 from fairdraft.engine.engine import Engine
 from fairdraft.models import Runner
 from fairdraft.proposers import Proposer
-from fairdraft.request import Request
-from fairdraft.sampling.sampler import DraftNoise
+from fairdraft.stats import g_test, holm, log_e_value
+from fairdraft.testing.contract import ConformanceError, WatchedProposer
 from fairdraft.testing.laws import Text, text_law
-from fairdraft.testing.statistics import g_test, holm, log_e_value
-from fairdraft.testing.toy import ToyRunner
+from fairdraft.testing.toy import RepeatingToyRunner
+from fairdraft.verification import RULES
 
 # Room for everything; a pool that preempts, with small chunks; one request at a time.
 STRESSES: dict[str, dict[str, Any]] = {
@@ -61,10 +60,6 @@ LEVEL = 1e-4  # family-wise; seeds are fixed, so a sound proposer passes every t
 LOG_E_LIMIT = float(np.log(1e6))
 
 
-class ConformanceError(AssertionError):
-    """A proposer changes the target's output, or breaks the contract."""
-
-
 @dataclass
 class Conformance:
     """What was checked.
@@ -85,73 +80,11 @@ class Conformance:
     deterministic: bool = True
 
 
-class Watched(Proposer):
-    """Passes everything on, and holds each draft against the contract."""
-
-    def __init__(self, proposer: Proposer, vocab_size: int) -> None:
-        super().__init__(proposer.num_speculative_tokens)
-        self.proposer = proposer
-        self.vocab_size = vocab_size
-        self.drafts_trees = proposer.drafts_trees
-        self.is_lookup = proposer.is_lookup
-        self.deterministic = True
-        self.start = proposer.start  # type: ignore[method-assign]
-        self.observe = proposer.observe  # type: ignore[method-assign]
-        self.finish = proposer.finish  # type: ignore[method-assign]
-
-    def bind(self, target: Any) -> None:
-        """Bind it; its needs may be known only now."""
-        self.proposer.bind(target)
-        self.needs = self.proposer.needs
-
-    def propose(
-        self,
-        requests: Sequence[Request],
-        budgets: Sequence[int],
-        slots: Sequence[Sequence[int]],
-        noise: DraftNoise,
-    ) -> list[Draft]:
-        """The proposer's drafts, if they keep the contract.
-
-        Raises:
-            ConformanceError: they do not; the message says how.
-        """
-        before = [list(request.token_ids) for request in requests]
-        drafts = self.proposer.propose(requests, budgets, slots, noise)
-        if len(drafts) != len(requests):
-            raise ConformanceError(f"{len(requests)} requests got {len(drafts)} drafts")
-        for request, text, budget, draft in zip(requests, before, budgets, drafts, strict=True):
-            if request.token_ids != text:
-                raise ConformanceError("propose changed a request's tokens")
-            self._check(draft, budget)
-        return drafts
-
-    def _check(self, draft: Draft, budget: int) -> None:
-        if not self.drafts_trees and not draft.is_chain:
-            raise ConformanceError("a tree was drafted, but drafts_trees is False")
-        if len(draft) > budget:
-            raise ConformanceError(f"{len(draft)} tokens were drafted, the budget is {budget}")
-        if any(not 0 <= token < self.vocab_size for token in draft.token_ids):
-            raise ConformanceError(f"{draft.token_ids} holds a token outside the vocabulary")
-        if draft.probs is None or not len(draft):
-            return
-        if self.proposer.is_lookup:
-            raise ConformanceError("a draft brought probs, but is_lookup says it was not drawn")
-        self.deterministic = False
-        for token, law in zip(draft.token_ids, draft.probs, strict=True):
-            if len(law) != self.vocab_size or abs(float(law.sum()) - 1) > 1e-3:
-                raise ConformanceError(
-                    f"probs must be laws over {self.vocab_size} tokens that sum to 1, got "
-                    f"{len(law)} entries that sum to {float(law.sum()):.4f}"
-                )
-            if not law[token] > 0:
-                raise ConformanceError(f"token {token} was drawn from a law that gives it 0")
-
-
 def check_proposer(
     proposer_class: Callable[..., Proposer],
     *,
-    runner: Callable[[], Runner] = ToyRunner,
+    runner: Callable[[], Runner] = RepeatingToyRunner,
+    prompts: Sequence[Sequence[int]] | None = None,
     num_speculative_tokens: int = 4,
     draws: int = 2_000,
     **options: Any,
@@ -162,11 +95,15 @@ def check_proposer(
     small that it preempts. Texts must be token-identical to plain decoding: greedy ones, sampled
     ones under Gumbel coupling, and sampled ones under any rule if the drafts are chosen, not drawn.
     Drawn drafts must leave the law of whole texts as it is under `standard` and `block`.
+    A run in which no token was drafted, or none accepted, has shown nothing and fails too.
 
     Args:
         proposer_class: called as `proposer_class(num_speculative_tokens, **options)`.
-        runner: makes a target; the default is a toy whose law hashes the whole path. Give a real
-            model's runner to a proposer that needs its hidden states or layers.
+        runner: makes a target; the default is a toy whose law hashes the whole path and likes to
+            repeat what stands there. Give a real model's runner to a proposer that needs its hidden
+            states or layers.
+        prompts: token ids that the texts begin with, at most 48 each; None takes six that repeat
+            themselves. A proposer that finds nothing to draft there needs others.
         num_speculative_tokens: k.
         draws: texts in each test of a law.
         options: the proposer's own keys.
@@ -177,36 +114,53 @@ def check_proposer(
     Raises:
         ConformanceError: what went wrong, and where.
     """
-    suite = Suite(runner, lambda: proposer_class(num_speculative_tokens, **options))
+    suite = Suite(runner, lambda: proposer_class(num_speculative_tokens, **options), prompts)
     for name, params in PARAMS.items():
         if params.greedy or suite.report.deterministic:
             suite.check_identity("standard", name, params)
         if not params.greedy:
             suite.check_identity("coupled", name, params)
     if not suite.report.deterministic:
-        for rule in ("standard",) if suite.drafts_trees else ("standard", "block"):
+        for rule in suite.rules_that_draw:
             for name, params in LAW_PARAMS.items():
                 suite.check_law(rule, name, params, draws)
         suite.settle()
+    suite.require_drafts()
     return suite.report
+
+
+def repeating_prompts(vocab_size: int) -> list[tuple[int, ...]]:
+    """Six prompts of 15 to 20 tokens: equal beginnings for prefix hits, ends that stood before."""
+    base = [(7 * i * i + 3 * i) % vocab_size for i in range(10)]
+    return [(*base, i % vocab_size, *base[: 4 + i]) for i in range(6)]
 
 
 class Suite:
     """The checks one by one; `check_proposer` runs them all."""
 
     def __init__(
-        self, make_runner: Callable[[], Runner], make_proposer: Callable[[], Proposer]
+        self,
+        make_runner: Callable[[], Runner],
+        make_proposer: Callable[[], Proposer],
+        prompts: Sequence[Sequence[int]] | None = None,
     ) -> None:
         self.make_runner = make_runner
         self.make_proposer = make_proposer
         self.drafts_trees = make_proposer().drafts_trees
         self.report = Conformance()
         self.vocab_size = make_runner().vocab_size
-        size = self.vocab_size
-        # Equal beginnings for prefix hits, repeats for those who copy.
-        base = [(7 * i * i + 3 * i) % size for i in range(14)]
-        self.prompts = [(*base[:10], i % size, *base[: 2 + i % 4]) for i in range(6)]
+        self.prompts = (
+            repeating_prompts(self.vocab_size)
+            if prompts is None
+            else [tuple(prompt) for prompt in prompts]
+        )
         self.plain: dict[tuple[str, bool], list[list[int]]] = {}
+
+    @property
+    def rules_that_draw(self) -> list[str]:
+        """The rules that verify drawn drafts by their laws, where the proposer's shape allows."""
+        rules = [rule for rule in RULES.values() if rule.lossless and rule.verify_drawn]
+        return [rule.name for rule in rules if rule.takes_trees or not self.drafts_trees]
 
     def engine(self, rule: str, speculate: bool, **options: Any) -> Engine:
         config = EngineConfig(
@@ -215,14 +169,14 @@ class Suite:
             max_model_len=64,
             speculative_config={"method": "off", "rejection_sample_method": rule},  # type: ignore[arg-type]
         )
-        proposer = Watched(self.make_proposer(), self.vocab_size) if speculate else None
+        proposer = WatchedProposer(self.make_proposer(), self.vocab_size) if speculate else None
         return Engine(config, self.make_runner(), proposer=proposer)
 
     def finish(self, engine: Engine) -> None:
         while engine.has_unfinished_requests:
             engine.step()
         engine.scheduler.check_integrity()
-        if isinstance(engine.proposer, Watched):
+        if isinstance(engine.proposer, WatchedProposer):
             self.report.deterministic &= engine.proposer.deterministic
             self.report.drafted += engine.counters.num_draft_tokens
             self.report.accepted += engine.counters.num_accepted_tokens
@@ -236,12 +190,13 @@ class Suite:
         return [request.output_token_ids for request in requests]
 
     def check_identity(self, rule: str, name: str, params: SamplingParams) -> None:
-        key = (name, rule == "coupled")
+        shared = RULES[rule].shares_noise
+        key = (name, shared)
         if key not in self.plain:
             self.plain[key] = self.texts(self.engine(rule, speculate=False), params)
         for stress, options in STRESSES.items():
             found = self.texts(self.engine(rule, speculate=True, **options), params)
-            if not (params.greedy or rule == "coupled" or self.report.deterministic):
+            if not (params.greedy or shared or self.report.deterministic):
                 return  # the first run has shown that drafts are drawn: their law is tested
             for prompt, text, own in zip(self.prompts, found, self.plain[key], strict=True):
                 if text != own:
@@ -269,6 +224,22 @@ class Suite:
                 self._fail(f"{rule}, {name}", sum(cells))
         self.report.draws += draws
         self.report.p_values[f"{rule}, {name}"] = g_test(cells, list(law.values()))
+
+    def require_drafts(self) -> None:
+        """Raise `ConformanceError` if no draft was ever put to the test, or none stood it."""
+        if not self.report.drafted:
+            raise ConformanceError(
+                "not one token was drafted in all these runs, so nothing was shown: give prompts "
+                "on which it drafts (prompts=…), a target that it can draft for (runner=…), or "
+                "options under which it drafts sooner"
+            )
+        if not self.report.accepted:
+            raise ConformanceError(
+                f"none of {self.report.drafted} drafted tokens was accepted, so what follows an "
+                "accepted token was never shown: give the target that it drafts for (runner=…), "
+                "or prompts whose continuation it can guess (prompts=…). If none of its drafts is "
+                "accepted on its own target either, it is lossless, but only costs time"
+            )
 
     def settle(self) -> None:
         rejected = holm(list(self.report.p_values.values()), LEVEL)

@@ -24,6 +24,7 @@ from fairdraft.sampling.sampler import DraftNoise, TargetRows
 
 VOCAB_SIZE = 32
 _SPREAD = 4.0  # logits lie in [0, 4): a law neither flat nor certain
+_REPETITION = 3.0  # a repeated token's logit lies in [3, 7): mostly, not always, the highest
 
 
 def toy_logits(path: Sequence[tuple[int, int]]) -> Tensor:
@@ -81,6 +82,25 @@ class ToyRunner:
         self._slots[list(targets)] = self._slots[list(sources)]
 
 
+class RepeatingToyRunner(ToyRunner):
+    """The toy model with a liking for repetition, so that drafts copied from the text are accepted.
+
+    The token that followed the newest earlier occurrence of the path's last token gains
+    `_REPETITION` in its logit. Everything else is still a hash of the whole path: the likeliest
+    token repeats the text about three times in four, and what it is otherwise shows every mistake.
+    """
+
+    def logits(self, path: Sequence[tuple[int, int]]) -> Tensor:
+        """[VOCAB_SIZE] float32 logits after a path of (token, position) pairs."""
+        logits = toy_logits(path)
+        tokens = [int(token) for token, _ in path]
+        for i in range(len(tokens) - 2, -1, -1):
+            if tokens[i] == tokens[-1]:
+                logits[tokens[i + 1]] += _REPETITION
+                break
+        return logits
+
+
 def toy_continuation(request: Request, count: int) -> list[int]:
     """What plain decoding says, worked out from the law alone, without engine, KV or batch.
 
@@ -99,7 +119,10 @@ def toy_continuation(request: Request, count: int) -> list[int]:
     for _ in range(count):
         logits = toy_logits([(token, i) for i, token in enumerate(twin.token_ids)])
         rows = TargetRows(twin, EMPTY_DRAFT, logits[None], [int(logits.argmax())])
-        if twin.append(rows.token(0), max_model_len=1 << 30):
+        token = rows.token(0)
+        cut = twin.cut([token], max_model_len=1 << 30)
+        twin.append([token], cut)
+        if twin.finish_reason is not None:
             break
     return twin.output_token_ids
 

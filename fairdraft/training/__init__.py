@@ -1,1 +1,1 @@
-"""Training drafters for a target: its own answers, its hidden states, a small network."""
+"""Training drafters for a target: its own answers, its hidden states, a loop that resumes."""

@@ -1,29 +1,32 @@
-"""What a drafter learns from: prompts, and the target's own answers to them."""
+"""Prompts and the target's own answers to them, which drafters learn from."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from rich.progress import Progress
+from torch import Tensor
 
 from fairdraft.config import SamplingParams
 from fairdraft.errors import TrainingError
 from fairdraft.llm import LLM
 from fairdraft.training.storage import writing
 
-TEMPERATURES = (0.0, 0.8)  # in turns: texts as they are written greedily, and other ones
+TEMPERATURES = (0.0, 0.8)  # taken in turns: greedy answers, and sampled ones
 SELF_TEMPERATURES = (1.0,)
 MAX_QUESTION = 160  # tokens
 CHUNK = 64  # answers between two writes to disk
 
 
 @dataclass(frozen=True)
-class Text:
-    """One conversation turn.
+class AnsweredPrompt:
+    """A prompt, and what the target answered.
 
     Args:
         prompt: token ids, chat template included.
@@ -35,12 +38,12 @@ class Text:
 
     @property
     def token_ids(self) -> tuple[int, ...]:
-        """Prompt and answer."""
+        """All tokens: the prompt's, then the answer's."""
         return self.prompt + self.answer
 
 
 def self_written_prompts(llm: LLM, count: int, path: Path) -> list[list[int]]:
-    """Questions that the target asks itself: its chat template, cut where a user would begin.
+    """Return questions that the target asks itself: its chat template, cut where a user begins.
 
     Xu et al. 2024, "Magpie" (arXiv 2406.08464): an instruction-tuned model writes the kind of
     questions it was tuned on.
@@ -72,8 +75,8 @@ def write_answers(
     path: Path,
     max_tokens: int,
     temperatures: Sequence[float] = TEMPERATURES,
-) -> list[Text]:
-    """The target's answers, kept line by line; what is there already is not written again.
+) -> list[AnsweredPrompt]:
+    """Write the target's answers to a file; those that are there already are not written again.
 
     Args:
         llm: the target, speculating or not: the words are the same.
@@ -103,7 +106,7 @@ def write_answers(
             ]
             outputs = llm.generate([{"prompt_token_ids": list(p)} for p in chunk], params)
             fresh = [
-                Text(tuple(prompt), tuple(output.outputs[0].token_ids))
+                AnsweredPrompt(tuple(prompt), tuple(output.outputs[0].token_ids))
                 for prompt, output in zip(chunk, outputs, strict=True)
             ]
             _append(path, fresh)
@@ -112,14 +115,23 @@ def write_answers(
     return texts[: len(prompts)]
 
 
-def read_answers(path: Path) -> Iterator[Text]:
-    """The texts of a file that `write_answers` wrote; a last line cut short is left out."""
+def read_answers(path: Path) -> Iterator[AnsweredPrompt]:
+    """Read the texts of a file that `write_answers` wrote; a last line cut short is left out."""
     for line in path.read_text("utf-8").split("\n")[:-1]:
         record = json.loads(line)
-        yield Text(tuple(record["prompt"]), tuple(record["answer"]))
+        yield AnsweredPrompt(tuple(record["prompt"]), tuple(record["answer"]))
 
 
-def _append(path: Path, texts: Sequence[Text]) -> None:
+def frequent_tokens(texts: Iterable[AnsweredPrompt], size: int, vocab_size: int) -> Tensor:
+    """Return the tokens that answers use most, [size] int64, ascending; unused ones fill up."""
+    counts = Counter(token for text in texts for token in text.answer)
+    ranked = [token for token, _ in counts.most_common(size)]
+    rest = (token for token in range(vocab_size) if token not in counts)
+    ranked += [next(rest) for _ in range(size - len(ranked))]
+    return torch.tensor(sorted(ranked))
+
+
+def _append(path: Path, texts: Sequence[AnsweredPrompt]) -> None:
     lines = [json.dumps({"prompt": text.prompt, "answer": text.answer}) + "\n" for text in texts]
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What was trained, on what, and what it is worth: written beside the head."""
+"""The card beside a trained head: what it learnt from, and what it is worth."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fairdraft.economics import expected_tokens_per_verify, optimal_k, speedup
-from fairdraft.models.heads import HeadCost
+from fairdraft.economics.equations.speedup import expected_tokens_per_verify, optimal_k, speedup
+from fairdraft.heads import HeadCost
 
 MAX_K = 16
 

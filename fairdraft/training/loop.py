@@ -17,8 +17,8 @@ from torch import nn
 
 from fairdraft.config import require_int, require_number
 from fairdraft.errors import TrainingError
-from fairdraft.training.batches import Losses
-from fairdraft.training.states import Sample, read_samples
+from fairdraft.heads import Losses, Sample
+from fairdraft.training.states import read_samples
 from fairdraft.training.storage import write_whole, writing
 
 CHECKPOINT = "checkpoint.pt"
@@ -27,7 +27,7 @@ LOG = "log.jsonl"
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast.
+    """How long a head is trained, and how fast.
 
     Args:
         epochs: times over the data.
@@ -53,7 +53,7 @@ class Schedule:
         require_number("learning_rate", self.learning_rate, 0, 1, "5e-4 is usual")
 
     def rate(self, step: int, num_steps: int) -> float:
-        """Learning rate of a step."""
+        """Return the learning rate of a step."""
         begin = max(self.warmup * num_steps, 1)
         if step < begin:
             return self.learning_rate * (step + 1) / begin
@@ -62,7 +62,7 @@ class Schedule:
 
 
 def batches(lengths: Sequence[int], schedule: Schedule, epoch: int) -> list[list[int]]:
-    """Indices of the samples of each step: about equal lengths together, in seeded order."""
+    """Return the indices of each step's samples: like lengths together, in seeded order."""
     order = random.Random(f"{schedule.seed} {epoch}")
     noisy = sorted(range(len(lengths)), key=lambda i: lengths[i] + 24 * order.random())
     found: list[list[int]] = [[]]
@@ -92,7 +92,7 @@ def train(
         head: float32 weights, trained in place.
         shards: samples on disk.
         loss: of one batch; its second argument is the step.
-        schedule: how long and how fast.
+        schedule: how long it is trained, and how fast.
         folder: for the checkpoint and the log.
         measure: acceptance by real drafting, for the log.
         made_of: says what is trained on what; a checkpoint of something else is refused.
@@ -165,7 +165,7 @@ def _save(
 
 
 def _resume(head: nn.Module, optimizer: Any, identity: dict[str, Any], folder: Path) -> int:
-    """Steps done already."""
+    """Load a checkpoint, if there is one, and return how many steps it has done."""
     path = folder / CHECKPOINT
     folder.mkdir(parents=True, exist_ok=True)
     if not path.exists():
@@ -183,7 +183,7 @@ def _resume(head: nn.Module, optimizer: Any, identity: dict[str, Any], folder: P
 
 
 def _kept_log(path: Path, steps: int) -> list[dict[str, Any]]:
-    """The log up to the checkpoint; what was logged after it is done again."""
+    """Cut the log back to the checkpoint and return it; later steps are done again."""
     lines = path.read_text("utf-8").splitlines()[:steps] if path.exists() else []
     path.write_text("".join(line + "\n" for line in lines), "utf-8")
     return [json.loads(line) for line in lines]

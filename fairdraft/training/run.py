@@ -11,18 +11,22 @@ from typing import Any
 
 import torch
 
-from fairdraft.config import require
+from fairdraft.config import SpeculativeConfig, require
 from fairdraft.errors import TrainingError
+from fairdraft.heads import Batch, HeadTraining, Losses, Sample, head_cost
 from fairdraft.llm import LLM
-from fairdraft.models.heads import head_cost
-from fairdraft.training.answers import Text, self_written_prompts, write_answers
-from fairdraft.training.batches import Batch, Losses, frequent_tokens
+from fairdraft.proposers import Proposer, build_proposer
+from fairdraft.training.acceptance import measure_acceptance
+from fairdraft.training.answers import (
+    AnsweredPrompt,
+    frequent_tokens,
+    self_written_prompts,
+    write_answers,
+)
 from fairdraft.training.card import write_card
 from fairdraft.training.loop import Schedule, train
-from fairdraft.training.measure import measure
-from fairdraft.training.states import Sample, write_states
+from fairdraft.training.states import write_states
 from fairdraft.training.storage import write_whole, writing
-from fairdraft.training.students import Student
 
 HEAD = "head"
 MEASURED_TOKENS = 96  # of each held-out answer
@@ -30,7 +34,7 @@ MEASURED_TOKENS = 96  # of each held-out answer
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to learn from, and how.
+    """What a head learns from, and how long.
 
     Args:
         target: hub id, folder, GGUF file or "demo".
@@ -43,7 +47,7 @@ class Recipe:
         streams: answers written at once.
         draft_vocab_size: tokens that can be drafted, the most frequent ones.
         num_speculative_tokens: draft length when measured.
-        schedule: how long and how fast.
+        schedule: how long the head is trained, and how fast.
     """
 
     target: str
@@ -60,16 +64,16 @@ class Recipe:
 
     @property
     def folder(self) -> Path:
-        """Where the target's answers are."""
+        """The folder of the target's answers."""
         return self.texts or self.out
 
 
-def run(recipe: Recipe, student_of: Callable[[LLM], Student]) -> list[dict[str, Any]]:
+def run(recipe: Recipe, training_of: Callable[[LLM], HeadTraining]) -> list[dict[str, Any]]:
     """Train a head; everything that was done before is kept and gone on from.
 
     Args:
-        recipe: what to learn from, and how.
-        student_of: makes the student for a loaded target.
+        recipe: what it learns from, and how long.
+        training_of: says, for a loaded target, which kind of head is trained and how.
 
     Returns:
         The log of `train`.
@@ -88,11 +92,11 @@ def run(recipe: Recipe, student_of: Callable[[LLM], Student]) -> list[dict[str, 
     runner = llm.runner
     require(
         0 < recipe.draft_vocab_size <= runner.vocab_size,
-        f"draft_vocab_size is {recipe.draft_vocab_size}, but the target has only "
-        f"{runner.vocab_size} tokens: lower it",
+        f"draft_vocab_size is {recipe.draft_vocab_size}, but must be from 1 to "
+        f"{runner.vocab_size}, as many as the target has tokens: 4096 is usual",
     )
-    student = student_of(llm)
-    student.begin(torch.arange(recipe.draft_vocab_size))  # a shape that cannot be is told at once
+    training = training_of(llm)
+    training.initialise(torch.arange(recipe.draft_vocab_size))  # an impossible shape fails now
     held_out = [llm.encode_chat([{"role": "user", "content": t}]) for t in recipe.held_out]
     longest = max(map(len, held_out), default=0) + MEASURED_TOKENS
     require(
@@ -102,33 +106,43 @@ def run(recipe: Recipe, student_of: Callable[[LLM], Student]) -> list[dict[str, 
     )
     _claim(recipe)
     texts = answers(llm, recipe, prompts)
-    shards = write_states(runner, texts, student.layer_ids, recipe.out / "states")
+    shards = write_states(runner, texts, training.layer_ids, recipe.out / "states")
     torch.manual_seed(recipe.schedule.seed)
-    student.begin(frequent_tokens(texts, recipe.draft_vocab_size, runner.vocab_size))
+    training.initialise(frequent_tokens(texts, recipe.draft_vocab_size, runner.vocab_size))
 
     def loss(samples: list[Sample], step: int) -> Losses:
         with torch.autocast(runner.device.type, torch.bfloat16):
-            return student.loss(Batch.of(samples, runner.device), step)
+            return training.loss(Batch.of(samples, runner.device), step)
 
     def accepted() -> dict[str, Any]:
         if not held_out:
             return {}
         with tempfile.TemporaryDirectory() as folder:
-            student.save(Path(folder))
-            proposer = student.proposer(recipe.num_speculative_tokens, folder)
-            return measure(
+            training.save(Path(folder))
+            proposer = _proposer(training, recipe.num_speculative_tokens, folder)
+            return measure_acceptance(
                 runner, proposer, held_out, MEASURED_TOKENS, llm.engine.eos_token_ids
             ).record
 
     named = ", ".join(shard.stem for shard in shards)
-    made_of = f"{student.description}, {recipe.draft_vocab_size} draft tokens, {named}"
-    log = train(student.head, shards, loss, recipe.schedule, recipe.out, accepted, made_of)
+    made_of = f"{training.description}, {recipe.draft_vocab_size} draft tokens, {named}"
+    log = train(training.head, shards, loss, recipe.schedule, recipe.out, accepted, made_of)
     learnt = {"texts": len(texts), "tokens": sum(len(text.token_ids) for text in texts)}
-    cost = head_cost(student.head, runner.model)
+    cost = head_cost(training.head, runner.model)
     with writing(recipe.out / HEAD):
-        student.save(recipe.out / HEAD)
-        write_card(recipe.out / HEAD, student.description, learnt, log, cost)
+        training.save(recipe.out / HEAD)
+        write_card(recipe.out / HEAD, training.description, learnt, log, cost)
     return log
+
+
+def _proposer(training: HeadTraining, k: int, folder: str) -> Proposer:
+    """Make the proposer that drafts with a head's files, of chains as long as the head can."""
+    longest = min(k, training.longest_draft or k)
+    proposer = build_proposer(
+        SpeculativeConfig(method=training.kind, num_speculative_tokens=longest, model=folder)
+    )
+    assert proposer is not None
+    return proposer
 
 
 def _claim(recipe: Recipe) -> None:
@@ -143,8 +157,8 @@ def _claim(recipe: Recipe) -> None:
     write_whole(path, lambda scratch: scratch.write_text(json.dumps(own), "utf-8"))
 
 
-def answers(llm: LLM, recipe: Recipe, prompts: Sequence[str]) -> list[Text]:
-    """The target's answers to prompts and to its own questions, those on disk included.
+def answers(llm: LLM, recipe: Recipe, prompts: Sequence[str]) -> list[AnsweredPrompt]:
+    """Return the target's answers to prompts and to its own questions, those on disk included.
 
     Raises:
         TrainingError: none is long enough to learn from.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from fairdraft.heads.samples import Sample
 from fairdraft.models import FlatBatch, ModelRunner
-from fairdraft.training.answers import Text
+from fairdraft.training.answers import AnsweredPrompt
 from fairdraft.training.storage import write_whole
 
 SHARD_TOKENS = 1 << 16
@@ -22,58 +22,27 @@ RUN_TOKENS = 1024  # rows of one run through the target
 BLOCK = 16
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One text and what the target knew at each of its tokens.
-
-    Args:
-        token_ids: [n] int64.
-        prompt_length: tokens before the answer.
-        states: [n, layers · d], the hidden states asked for, side by side.
-        final: [n, d], the last hidden state, after the norm: `lm_head` of it is the law of the
-            next token.
-    """
-
-    token_ids: Tensor
-    prompt_length: int
-    states: Tensor
-    final: Tensor
-
-
 @torch.inference_mode()
 def hidden_states(
     runner: ModelRunner, texts: Sequence[Sequence[int]], layers: Collection[int]
 ) -> dict[int, Tensor]:
-    """Layer id → [all tokens, d], texts one after the other, in one run of the target."""
-    cu_rows, first = [0], 0
-    slots: list[int] = []
+    """Run the target over texts and return layer id → [all tokens, d], one text after the other."""
+    first = 0
     tables: list[range] = []
     for tokens in texts:
         blocks = -(-len(tokens) // BLOCK)
         tables.append(range(first, first + blocks))
-        slots += range(first * BLOCK, first * BLOCK + len(tokens))
         first += blocks
-        cu_rows.append(cu_rows[-1] + len(tokens))
     if runner.storage is None or len(runner.storage.keys[0]) < first * BLOCK:
         runner.allocate(2 * first * BLOCK, BLOCK)
-    device = runner.device
-    batch = FlatBatch(
-        torch.tensor([token for tokens in texts for token in tokens], device=device),
-        torch.tensor([i for tokens in texts for i in range(len(tokens))], device=device),
-        torch.tensor(slots, device=device),
-        cu_rows,
-        [0] * len(texts),
-        tables,
-        BLOCK,
-        torch.empty(0, dtype=torch.int64, device=device),
-    )
+    batch = FlatBatch.of(texts, [0] * len(texts), tables, BLOCK, runner.device)
     return dict(runner.run(batch, layers).hidden)
 
 
 def write_states(
-    runner: ModelRunner, texts: Sequence[Text], layer_ids: Sequence[int], folder: Path
+    runner: ModelRunner, texts: Sequence[AnsweredPrompt], layer_ids: Sequence[int], folder: Path
 ) -> list[Path]:
-    """Shards of samples on disk; those of the same texts and layers are kept, others go.
+    """Write shards of samples; those of the same texts and layers are kept, others are deleted.
 
     Args:
         runner: the target.
@@ -84,7 +53,7 @@ def write_states(
     Raises:
         TrainingError: a shard cannot be written.
     """
-    shards: list[list[Text]] = [[]]
+    shards: list[list[AnsweredPrompt]] = [[]]
     count = 0
     for text in texts:
         if count + len(text.token_ids) > SHARD_TOKENS and shards[-1]:
@@ -105,18 +74,18 @@ def write_states(
     return paths
 
 
-def _digest(texts: Sequence[Text], layer_ids: Sequence[int]) -> str:
-    """What a shard holds, in 16 letters."""
+def _digest(texts: Sequence[AnsweredPrompt], layer_ids: Sequence[int]) -> str:
+    """Return 16 letters that stand for what a shard holds."""
     content = repr((tuple(layer_ids), [(text.prompt, text.answer) for text in texts]))
     return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
 def _shard(
-    runner: ModelRunner, texts: Sequence[Text], layer_ids: Sequence[int]
+    runner: ModelRunner, texts: Sequence[AnsweredPrompt], layer_ids: Sequence[int]
 ) -> dict[str, Tensor]:
     last = len(runner.layers)
     found: dict[int, list[Tensor]] = {layer: [] for layer in {*layer_ids, last}}
-    group: list[Text] = []
+    group: list[AnsweredPrompt] = []
     for i, text in enumerate(texts):
         group.append(text)
         rows = sum(len(t.token_ids) for t in group)
@@ -137,7 +106,7 @@ def _shard(
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
-    """The samples of a shard."""
+    """Read the samples of a shard."""
     tensors = load_file(path)
     start = 0
     lengths, prompts = tensors["lengths"].tolist(), tensors["prompt_lengths"].tolist()

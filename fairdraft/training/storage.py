@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and what is said when the disk is full."""
+"""Writing files whole or not at all, and the error of a full disk."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def writing(path: Path, *also: type[Exception]) -> Iterator[None]:
-    """Say what to do where a file or folder cannot be written.
+    """Turn errors of writing into one that says what to do.
 
     Args:
         path: what is written.

@@ -1,7 +1,7 @@
 """What verifiers ask of the target and of chance.
 
 Verifiers know neither tensors nor the engine: they use operators, indexing and sums only. The
-engine passes tensors; the exact proof (`fairdraft.testing.exact`) passes fractions through the
+engine passes tensors; the exact proof (`fairdraft.proof.exact`) passes fractions through the
 same lines.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 
-class Rows(Protocol):
+class TargetLaws(Protocol):
     """The target's laws by row, worked out when asked for if their owner likes."""
 
     def __getitem__(self, row: int, /) -> Any:
@@ -25,6 +25,20 @@ class Draws(Protocol):
 
     def token(self, row: int, law: Any) -> int:
         """A token from `law` [V], whose sum need not be 1, to stand at `row`."""
+
+
+class Target(TargetLaws, Protocol):
+    """The target's laws, and the tokens that plain decoding would draw from them."""
+
+    def token(self, row: int, /) -> int:
+        """The target's own token at `row`: the likeliest, or the keyed draw."""
+
+
+class RoundDraws(Draws, Protocol):
+    """The decisions of one round, with one more for the round as a whole."""
+
+    def uniform(self) -> float:
+        """A draw in [0, 1)."""
 
 
 def positive_part(difference: Any) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fairdraft.draft import Draft, Verdict
-from fairdraft.verification.base import Draws, Rows, positive_part
+from fairdraft.verification.base import Draws, TargetLaws, positive_part
 
 
-def block(target: Rows, draft: Draft, draws: Draws) -> Verdict:
+def block(target: TargetLaws, draft: Draft, draws: Draws) -> Verdict:
     """Sun et al. 2024 (arXiv 2403.10444), Algorithm 2: keep the longest beginning that stands.
 
     With P₀ = 1 and Pᵢ = min(1, Pᵢ₋₁ · p(xᵢ) / q(xᵢ)), the first i tokens stand with probability

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fairdraft.draft import Draft, Verdict
-from fairdraft.verification.base import Draws, Rows, positive_part
+from fairdraft.verification.base import Draws, TargetLaws, positive_part
 
 
-def standard(target: Rows, draft: Draft, draws: Draws) -> Verdict:
+def standard(target: TargetLaws, draft: Draft, draws: Draws) -> Verdict:
     """Accept x with probability min(1, p(x) / q(x)); after a rejection p becomes what is left.
 
     A chain: Leviathan et al. 2023, Algorithm 1; Chen et al. 2023. Siblings of a tree are tried one

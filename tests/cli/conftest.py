@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -59,20 +57,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
-
-
-@pytest.fixture
-def prompts_file(tmp_path: Path) -> str:
-    """Four prompts, one under each name a prompt may have, and a blank line."""
-    records = [
-        {"prompt": "abc abc abc abc"},
-        {"question": "What is 2 + 2? 2 + 2?"},
-        {"turns": ["ababababab", "the second turn"]},
-        {"id": 4, "prompt": "[red]x[/red] [x] x x x"},
-    ]
-    path = tmp_path / "prompts.jsonl"
-    path.write_text("\n\n".join(map(json.dumps, records)) + "\n")
-    return str(path)
 
 
 @pytest.fixture

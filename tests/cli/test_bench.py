@@ -31,6 +31,7 @@ def test_a_grid_is_written_shown_and_drawn(bench: Run, fairdraft: Run, tmp_path:
     assert "prompts " in out
     result = json.loads((tmp_path / "out.json").read_text())
     assert result["complete"]
+    assert result["memory"] == "cleared"
     assert result["environment"]["torch"]
     settings = [(cell["concurrency"], cell["method"], cell["k"]) for cell in result["cells"]]
     assert settings == [
@@ -65,6 +66,13 @@ def test_without_the_reference_there_is_no_speedup(
     path = tmp_path / "out.json"
     assert json.loads(path.read_text())["cells"][0]["speedup"] is None
     assert fairdraft("bench", "plot", str(path))[0] == 0
+
+
+def test_kept_memory_is_said_aloud(bench: Run, tmp_path: Path) -> None:
+    code, out, _ = bench("--methods", "suffix", "--k", "2", "--rounds", "1", "--keep-memory")
+    assert code == 0
+    assert "Memory was kept" in " ".join(out.split())
+    assert json.loads((tmp_path / "out.json").read_text())["memory"] == "kept"
 
 
 def test_ctrl_c_keeps_what_is_finished(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fairdraft import LLM, SamplingParams
-from fairdraft.readers import read
+from fairdraft.peers import read
 
 Run = Callable[..., tuple[int, str, str]]
 

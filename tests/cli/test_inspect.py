@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from fairdraft.cli.main import main
 from tests.conftest import write_tiny
-from tests.models.heads.conftest import write_head
+from tests.heads.conftest import write_head
 
 __all__ = ["write_head"]
 
@@ -30,15 +31,36 @@ def say(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 def test_what_it_says(
     llama: str, write_head: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, text = say(capsys, str(write_head()), "--target", llama)
+    code, text = say(capsys, str(write_head()), "--model", llama)
     assert code == 0
     for words in ("eagle3", "made for", "tiny", "[1, 2, 3]", "speculators", "96", "c by bytes"):
         assert words in text
 
 
+def test_the_folder_that_train_was_given(
+    llama: str, write_head: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(write_head(), tmp_path / "out" / "head")
+    code, text = say(capsys, str(tmp_path / "out"), "--model", llama)
+    assert code == 0
+    assert "eagle3" in text
+
+
+def test_a_file_is_told_with_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "some.json").write_text("{}")
+    code, text = say(capsys, str(tmp_path / "some.json"))
+    assert code == 2
+    assert f"is a file: give the folder that it lies in, {str(tmp_path)!r}" in text
+
+
+def test_the_option_of_old_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = say(capsys, "somewhere", "--target", "demo")
+    assert (code, "the option is called --model now" in text) == (2, True)
+
+
 def test_a_target_that_does_not_fit(
     write_head: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, text = say(capsys, str(write_head()), "--target", "demo")
+    code, text = say(capsys, str(write_head()), "--model", "demo")
     assert code == 2
     assert "hidden size of the target is 64" in text

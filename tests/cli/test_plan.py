@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fairdraft.economics.profile import Profile
-from fairdraft.economics.surface import CostSurface, Point
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
+from fairdraft.economics.costs.profile import Profile
 from fairdraft.telemetry.environment import benchmark_environment
 
 Run = Callable[..., tuple[int, str, str]]
@@ -118,6 +118,32 @@ def test_a_profile_with_two_drafters(fairdraft: Run, tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_every_table_fits_80_columns_and_every_line_to_paste_is_one_line(
+    fairdraft: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, text, _ = fairdraft(
+        *("plan", "--profile", str(profile(tmp_path / "p.json"))),
+        *("--alpha", "ngram=0.5", "--alpha", "eagle3=0.8", "--concurrency", "1,2,3,4,5,6,7,8"),
+        *("--tpot-ms", "40", "--price-per-hour", "2", "--drafter", "a/rather/long/path/to/a/head"),
+    )
+    assert code == 0
+    before, _, lines = text.partition("To paste:\n")
+    assert max(map(len, before.splitlines())) <= 80
+    assert all(f"{n} at once" in before for n in range(1, 9))
+    starts = [line.split(":")[0].strip() for line in lines.splitlines()]
+    assert starts == ["fairdraft", "vllm", "sglang", "llama.cpp"]
+
+
+def test_a_checkpoint_that_is_not_named_is_asked_for(fairdraft: Run, tmp_path: Path) -> None:
+    code, text, _ = fairdraft(
+        *("plan", "--profile", str(profile(tmp_path / "p.json")), "--alpha", "eagle3=0.8"),
+    )
+    assert code == 0
+    assert "(eagle3 needs a checkpoint: name it with --drafter" in text
+    assert "DRAFTER" not in text
+
+
 def test_a_mix(fairdraft: Run, tmp_path: Path) -> None:
     run = served(tmp_path / "code.json", 6, 1, 10)
     out = tmp_path / "plan.json"
@@ -140,7 +166,7 @@ def test_an_upgrade(fairdraft: Run, tmp_path: Path) -> None:
         *("--concurrency", "1", "--k", "2", "--out", str(out)),
     )
     assert (code, err) == (0, "")
-    assert "before and after" in text
+    assert "before → after" in text
     (found,) = json.loads(out.read_text())["upgrade"]
     assert found["gain"]["value"] == pytest.approx(2.44 / 1.75)
     assert found["gain"]["low"] < 2.44 / 1.75 < found["gain"]["high"]
@@ -198,6 +224,7 @@ def test_extrapolated_cells_are_marked(fairdraft: Run, tmp_path: Path) -> None:
         (["--profile", "P", "--mix", "a=1:.7", "--before", "a", "--after", "b"], "replace"),
         (["--profile", "P", "--alpha", "ngram=.7", "--engine", "tgi"], "--engine is 'tgi'"),
         (["--profile", "P", "--alpha", "ngram=.7", "--out", "/no/such/x"], "cannot be written"),
+        (["--profile", "P", "--alpha", "ngram=.7", "--plot", "x.doc"], "its suffix must be"),
         (["--sweep", "EMPTY"], "is empty"),
         (["--sweep", "S/k2n1.json", "--sweep", "S/k6n1.json"], "(k = 0)"),
         (["--sweep", "S/k0n1.json"], "no run with speculation"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fairdraft.economics.profile import Profile
+from fairdraft.economics.costs.profile import Profile
 from fairdraft.telemetry.environment import benchmark_environment
 
 Run = Callable[..., tuple[int, str, str]]
@@ -19,7 +19,7 @@ def test_a_profile_and_its_picture(fairdraft: Run, tiny: str, tmp_path: Path) ->
     path = tmp_path / "p.json"
     code, out, _ = fairdraft("profile", "--model", tiny, *SMALL, "--out", str(path))
     assert code == 0
-    for words in ("context 16", "k = 2", "λ", "c suffix", "c ngram", "Knee", "MiB", str(path)):
+    for words in ("context 16", "2 requests", "λ", "c suffix", "c ngram", "Knee", "MiB", str(path)):
         assert words in out
     profile = Profile.load(path)
     assert (profile.model, list(profile.drafters)) == (tiny, ["ngram", "suffix"])

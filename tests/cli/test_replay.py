@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fairdraft.cli.replay import LOOKUPS
-from fairdraft.economics.profile import Profile
-from fairdraft.economics.surface import CostSurface, Point
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
+from fairdraft.economics.costs.profile import Profile
 from fairdraft.proposers import known_methods
 from fairdraft.telemetry.environment import benchmark_environment
 

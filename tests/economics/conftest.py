@@ -1,7 +1,7 @@
 """A machine for policies to run on."""
 
-from fairdraft.economics.profile import Profile
-from fairdraft.economics.surface import CostSurface, Point
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
+from fairdraft.economics.costs.profile import Profile
 
 K = 8
 

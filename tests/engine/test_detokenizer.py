@@ -65,13 +65,11 @@ class Stream:
         self.gained: list[int] = []
 
     def step(self, token_ids: Sequence[int]) -> str:
-        tokens = []
-        for token in token_ids:
-            tokens.append(token)
-            if self.request.append(token, 10**6):
-                break
-        self.shown.append(self.detokenizer.add(self.request, tokens))
-        self.gained += tokens
+        cut = self.request.cut(token_ids, 10**6)
+        text, cut = self.detokenizer.add(self.request, token_ids, cut)
+        self.request.append(token_ids, cut)
+        self.shown.append(text)
+        self.gained += token_ids[: cut.count]
         return self.shown[-1]
 
     def play(self, token_ids: Sequence[int], sizes: Sequence[int] = ()) -> "Stream":

@@ -18,7 +18,7 @@ from fairdraft.engine.scheduler import Scheduler
 from fairdraft.errors import IntegrityError
 from fairdraft.kv import KVManager
 from fairdraft.models.batch import FlatBatch
-from fairdraft.proposers import Proposer, Rows
+from fairdraft.proposers import Proposer, Settled
 from fairdraft.request import Request
 from fairdraft.sampling import sampler
 from fairdraft.testing import (
@@ -28,6 +28,7 @@ from fairdraft.testing import (
     toy_config,
     toy_continuation,
 )
+from fairdraft.verification import rules
 
 PROMPTS = [tuple(range(i, i + 6)) for i in range(6)]
 PARAMS = SamplingParams(temperature=0, frequency_penalty=1.0, max_tokens=20)
@@ -54,7 +55,7 @@ class Witness(Proposer):
         self.live[request.request_id] = request
         self.seen.pop(request.request_id, None)
 
-    def observe(self, rows: Rows) -> None:
+    def observe(self, rows: Settled) -> None:
         for i, request_id in enumerate(rows.request_ids):
             span = slice(rows.cu_rows[i], rows.cu_rows[i + 1])
             text = self.live[request_id].token_ids
@@ -149,7 +150,7 @@ def bonus_token_from_the_wrong_row(patch: pytest.MonkeyPatch) -> None:
                 return Verdict(tuple(range(i)), target(i))
         return Verdict(tuple(range(len(draft))), target(max(len(draft) - 1, 0)))
 
-    patch.setattr(engine_module, "match", faulty)
+    patch.setattr(rules, "match", faulty)
 
 
 def positions_off_by_one_after_partial_acceptance(patch: pytest.MonkeyPatch) -> None:
@@ -185,16 +186,16 @@ def block_hashed_before_acceptance(patch: pytest.MonkeyPatch) -> None:
 
 def proposer_sees_a_rejected_token(patch: pytest.MonkeyPatch) -> None:
     """Rows of rejected drafts are handed on."""
-    rows = engine_module.standing_rows
+    rows = engine_module.settled
 
-    def faulty(step: Any, verdicts: Any, *rest: Any) -> Rows:
+    def faulty(step: Any, verdicts: Any, *rest: Any) -> Settled:
         all_stand = [
             verdict and Verdict(tuple(range(len(entry.draft))), verdict.token)
             for entry, verdict in zip(step, verdicts, strict=True)
         ]
         return rows(step, all_stand, *rest)
 
-    patch.setattr(engine_module, "standing_rows", faulty)
+    patch.setattr(engine_module, "settled", faulty)
 
 
 def penalties_that_miss_the_draft(patch: pytest.MonkeyPatch) -> None:

@@ -77,8 +77,8 @@ def engine_of(rule: str, proposer: HybridProposer | None, **options: Any) -> Eng
     config = toy_config(
         speculative_config={"method": "off", "rejection_sample_method": rule}, **options
     )
-    controller = EveryLength() if proposer else None
-    return Engine(config, ToyRunner(), proposer=proposer, controller=controller)
+    lengths = EveryLength() if proposer else None
+    return Engine(config, ToyRunner(), proposer=proposer, draft_lengths=lengths)
 
 
 def alone(engine: Engine, i: int) -> list[int]:

@@ -12,7 +12,7 @@ from fairdraft.engine.scheduler import Scheduler
 from fairdraft.errors import IntegrityError
 from fairdraft.kv import KVManager
 from fairdraft.kv.manager import hash_block
-from fairdraft.request import Request
+from fairdraft.request import Cut, Request
 
 untimed = settings(deadline=None)
 tokens = st.integers(0, 2)
@@ -227,11 +227,17 @@ def test_a_block_whose_newest_token_is_not_computed_is_not_offered() -> None:
     kv = KVManager(16, 4, True)
     request = request_of([1] * 7)
     compute(kv, request, 7)
-    request.append(1, 100)
+    request.append([1], Cut(1))
     kv.publish(request)
     assert reused(kv, [1] * 9) == 4
     compute(kv, request, 8)
     assert reused(kv, [1] * 9) == 8
+
+
+def step_with(scheduler: Scheduler, verdict: Verdict) -> None:
+    """Run a step of one request that ends in this verdict."""
+    step = scheduler.schedule()
+    scheduler.update_from_output(step, [verdict], [scheduler.cut(step[0], verdict)])
 
 
 @pytest.mark.parametrize("accepted", range(6))
@@ -240,10 +246,10 @@ def test_rejected_drafts_are_not_offered(accepted: int) -> None:
     scheduler = Scheduler(kv, 2, 64, 32)
     request = request_of([1, 1, 1])
     scheduler.add(request)
-    scheduler.update_from_output(scheduler.schedule(), [Verdict((), 5)])
-    request.draft = Draft((6, 6, 6, 6, 6))
+    step_with(scheduler, Verdict((), 5))
+    request.hold(Draft((6, 6, 6, 6, 6)))
     verdict = Verdict(tuple(range(accepted)), 7)
-    scheduler.update_from_output(scheduler.schedule(), [verdict])
+    step_with(scheduler, verdict)
     kept = [1, 1, 1, 5] + [6] * accepted  # the 7 is not computed yet
     assert reused(kv, [1, 1, 1, 5, 6, 6, 6, 6, 6, 0]) == len(kept) // 2 * 2
     assert reused(kv, [*kept, 7, 0, 0]) == len(kept) // 2 * 2
@@ -254,11 +260,11 @@ def test_what_replaces_a_rejected_draft_is_offered_under_its_own_name() -> None:
     scheduler = Scheduler(kv, 2, 64, 32)
     request = request_of([1, 1, 1])
     scheduler.add(request)
-    scheduler.update_from_output(scheduler.schedule(), [Verdict((), 5)])
-    request.draft = Draft((6, 6, 6))
-    scheduler.update_from_output(scheduler.schedule(), [Verdict((), 8)])
-    scheduler.update_from_output(scheduler.schedule(), [Verdict((), 9)])
-    scheduler.update_from_output(scheduler.schedule(), [Verdict((), 0)])
+    step_with(scheduler, Verdict((), 5))
+    request.hold(Draft((6, 6, 6)))
+    step_with(scheduler, Verdict((), 8))
+    step_with(scheduler, Verdict((), 9))
+    step_with(scheduler, Verdict((), 0))
     assert request.token_ids == [1, 1, 1, 5, 8, 9, 0]
     assert reused(kv, [1, 1, 1, 5, 8, 9, 0]) == 6
     assert reused(kv, [1, 1, 1, 5, 6, 6, 6]) == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ def test_rows_are_the_same_in_any_company(kind: str, dtype: torch.dtype, tiny: T
     assert largest_difference(runner)[0] == 0
 
 
-def test_the_check_can_fail() -> None:
+def odd_model() -> Any:
     """Widths that are no multiples of 32 go through torch, whose kernels differ by row count."""
     config = LlamaConfig(
         vocab_size=500,
@@ -37,9 +38,30 @@ def test_the_check_can_fail() -> None:
         head_dim=100,
     )
     torch.manual_seed(0)
-    model = Auto.from_config(config).bfloat16()
+    return Auto.from_config(config).bfloat16()
+
+
+def test_the_check_can_fail() -> None:
     with pytest.raises(CheckpointError, match="batch_invariant=True cannot be kept"):
-        ModelRunner(model, batch_invariant=True)
+        ModelRunner(odd_model(), batch_invariant=True)
+
+
+def test_what_cannot_be_invariant_loads_without_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level("WARNING", logger="fairdraft"):
+        runner = ModelRunner(odd_model(), batch_invariant=None)
+        ModelRunner(odd_model(), batch_invariant=False)
+    assert not runner.batch_invariant
+    (record,) = caplog.records
+    assert "llama loads without batch invariance" in record.getMessage()
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])  # fused, and by transformers' modules
+def test_invariance_is_the_default(kind: str, tiny: Tiny) -> None:
+    llm = LLM(str(tiny(kind)), max_model_len=64)
+    assert llm.runner.batch_invariant
+    assert not LLM(str(tiny(kind)), max_model_len=64, batch_invariant=False).runner.batch_invariant
 
 
 def test_bfloat16_text_is_bitwise_the_same_on_and_off(tiny: Tiny) -> None:
@@ -47,7 +69,7 @@ def test_bfloat16_text_is_bitwise_the_same_on_and_off(tiny: Tiny) -> None:
     folder = str(tiny("llama"))
     prompts = [{"prompt_token_ids": [5, 6, 7, 8] * 9 + [i]} for i in range(6)]
     params = SamplingParams(temperature=0, max_tokens=40, ignore_eos=True, logprobs=2)
-    common = {"dtype": "bfloat16", "batch_invariant": True, "block_size": 8}
+    common = {"dtype": "bfloat16", "block_size": 8}
     ngram = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_min": 1}
     off = LLM(folder, **common, max_num_seqs=1).generate(prompts, params)
     tight = {"max_num_seqs": 6, "max_num_batched_tokens": 24, "num_gpu_blocks_override": 30}

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM as Auto
 
 from fairdraft.config import SpeculativeConfig
-from fairdraft.economics.profile import Profile
+from fairdraft.economics.costs.profile import Profile
 from fairdraft.engine.engine import Engine
 from fairdraft.errors import CheckpointError, ConfigError
 from fairdraft.models import ModelRunner
@@ -24,7 +24,7 @@ from fairdraft.profiling import (
     profile_model,
 )
 from tests.conftest import TINY, tiny_tokenizer
-from tests.models.heads.conftest import write_head
+from tests.heads.conftest import write_head
 
 __all__ = ["write_head"]
 

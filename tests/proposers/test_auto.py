@@ -21,9 +21,9 @@ from fairdraft import LLM, SamplingParams
 from fairdraft.config import SpeculativeConfig
 from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.economics.autopilot.beliefs import Beliefs
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
 from fairdraft.economics.costs.live_costs import LiveCosts
-from fairdraft.economics.profile import Profile
-from fairdraft.economics.surface import CostSurface, Point
+from fairdraft.economics.costs.profile import Profile
 from fairdraft.engine import engine as engine_module
 from fairdraft.engine.engine import Engine
 from fairdraft.errors import ConfigError

@@ -1,5 +1,7 @@
 """Methods by name: ours, and those of packages that the tests install beside it."""
 
+import json
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from fairdraft import SamplingParams, SpeculativeConfig
+from fairdraft.config import tell_once
 from fairdraft.errors import ConfigError
 from fairdraft.proposers import Proposer, build_proposer, known_methods
+from fairdraft.proposers.draft_model import DraftModelProposer
 from fairdraft.proposers.ngram import NgramProposer
+from fairdraft.proposers.registry import method_of_model
 from fairdraft.request import Request
 
 HEAD = """\
@@ -147,3 +152,88 @@ def test_a_method_that_cannot_be_loaded_is_named(
     install(entry_point, code)
     with pytest.raises(ConfigError, match="constant"):
         constant()
+
+
+@pytest.mark.parametrize("key", ["self", "num_speculative_tokens"])
+def test_keys_named_like_python_s_own_are_refused(install: Install, key: str) -> None:
+    code = HEAD + (
+        "class Open(Proposer):\n"
+        "    def __init__(self, num_speculative_tokens, **options):\n"
+        "        super().__init__(num_speculative_tokens)\n"
+        "    def propose(self, *_):\n"
+        "        return []\n"
+    )
+    install("third_party_drafts:Open", code)
+    config = SpeculativeConfig("constant", 3, options={key: 1})
+    with pytest.raises(ConfigError, match=f"unknown key '{key}' for method 'constant'"):
+        build_proposer(config)
+    with pytest.raises(ConfigError, match=f"unknown key '{key}' for method 'ngram'"):
+        build_proposer(SpeculativeConfig("ngram", 3, options={key: 1}))
+
+
+def test_a_method_that_fails_at_its_keys_is_named(install: Install) -> None:
+    install(
+        "third_party_drafts:Constant",
+        CONSTANT.replace("self.token, self.model", "_ = 1 / token; self.token, self.model"),
+    )
+    with pytest.raises(ConfigError, match=r"'constant' cannot be set up with \{'token': 0\}"):
+        constant(token=0)
+
+
+def test_off_takes_no_keys() -> None:
+    assert build_proposer(SpeculativeConfig("off")) is None
+    with pytest.raises(ConfigError, match=r"'off' drafts nothing, but \['prompt_lookup_max'\]"):
+        build_proposer(SpeculativeConfig("off", prompt_lookup_max=3))
+    with pytest.raises(ConfigError, match=r"'off' drafts nothing, but \['model'\]"):
+        build_proposer(SpeculativeConfig("off", model="org/small"))
+
+
+def test_a_misspelt_method_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"'ngramm' is unknown \(did you mean 'ngram'\?\)"):
+        build_proposer(SpeculativeConfig("ngramm"))
+
+
+@pytest.mark.parametrize(
+    ("config", "method"),
+    [
+        ({"speculators_model_type": "eagle3"}, "eagle3"),
+        ({"fairdraft_model_type": "medusa"}, "medusa"),
+        ({"architectures": ["LlamaForCausalLMEagle3"]}, "eagle3"),
+        ({"architectures": ["LlamaForCausalLM"]}, "draft_model"),
+        ([], "draft_model"),
+    ],
+)
+def test_a_model_names_its_method(tmp_path: Path, config: object, method: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert method_of_model(str(tmp_path)) == method
+
+
+def test_a_model_without_a_config_is_a_draft_model(tmp_path: Path) -> None:
+    assert method_of_model(str(tmp_path)) == "draft_model"
+    assert method_of_model("demo") == "draft_model"
+    assert method_of_model(str(tmp_path / "nowhere")) == "draft_model"
+
+
+def test_a_model_alone_is_a_method() -> None:
+    proposer = build_proposer(SpeculativeConfig.of({"model": "demo"}))  # type: ignore[arg-type]
+    assert isinstance(proposer, DraftModelProposer)
+    assert proposer.name == "demo"
+
+
+@pytest.mark.parametrize("method", ["ngram", "off"])
+def test_keys_of_vllm_that_say_nothing_here_are_told_once(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    tell_once.cache_clear()
+    with caplog.at_level(logging.WARNING, "fairdraft"):
+        for _ in range(3):
+            build_proposer(SpeculativeConfig(method, enforce_eager=True, moe_backend=None))
+    assert [record.message for record in caplog.records] == [
+        "enforce_eager of speculative_config is not needed here: there are no CUDA graphs to "
+        "leave out"
+    ]
+
+
+def test_a_method_may_take_such_a_key_itself(install: Install) -> None:
+    install("third_party_drafts:Constant", CONSTANT.replace("token=0", "token=0, quantization=0"))
+    assert constant(token=7, quantization="int8").token == 7  # type: ignore[attr-defined]

@@ -81,8 +81,35 @@ def test_positions_add_up_to_the_totals(steps: list[Round]) -> None:
     counters = count(steps)
     assert sum(counters.drafted_per_pos) == counters.num_draft_tokens
     assert sum(counters.accepted_per_pos) == counters.num_accepted_tokens
-    assert counters.num_rejections + sum(d == a > 0 for d, a, _ in steps) == counters.num_drafts
+    whole = sum(d == a > 0 for d, a, given in steps if given > a)
+    cut = sum(given <= a for _, a, given in steps)
+    assert counters.num_rejections + whole + cut == counters.num_drafts
     assert all(0 <= rate <= 1 for rate in counters.acceptance_rate_per_pos)
+
+
+@untimed
+@given(st.lists(rounds(), max_size=12))
+def test_only_tokens_that_were_given_count(steps: list[Round]) -> None:
+    counters = count(steps)
+    assert counters.num_emitted_tokens == sum(given for _, _, given in steps)
+    own = counters.num_steps - counters.num_cut_rounds  # recovered and bonus tokens, plain ones
+    assert counters.num_accepted_tokens + own == counters.num_emitted_tokens
+
+
+def test_a_text_that_ends_inside_an_accepted_stretch_counts_as_far_as_it_goes() -> None:
+    """Eight drafted, eight stand, the third one is EOS: three were given."""
+    counters = count([(8, 8, 3)])
+    assert (counters.num_draft_tokens, counters.num_accepted_tokens) == (3, 3)
+    assert (counters.num_rejections, counters.num_cut_rounds) == (0, 1)
+    assert counters.drafted_per_pos == counters.accepted_per_pos == [1, 1, 1]
+    assert counters.mean_acceptance_length == counters.tokens_per_step == 3
+
+
+def test_a_tree_is_cut_at_a_depth() -> None:
+    counters = SpecCounters()
+    counters.record(5, 3, 2, depths=(1, 1, 2, 2, 3), rejected=False)
+    assert (counters.num_draft_tokens, counters.num_accepted_tokens) == (4, 2)
+    assert counters.drafted_per_pos == [1, 1]
 
 
 @untimed

@@ -12,11 +12,11 @@ import torch
 from transformers import AutoModelForCausalLM as Auto
 
 from fairdraft.config import SamplingParams
-from fairdraft.draft import Draft
+from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.engine.engine import Engine
 from fairdraft.errors import ConfigError
 from fairdraft.models import ModelRunner
-from fairdraft.proposers.draft_model import DraftModelProposer
+from fairdraft.proposers.draft_model.proposer import DraftModelProposer
 from fairdraft.proposers.ngram import NgramProposer
 from fairdraft.request import Request
 from fairdraft.sampling import sampler
@@ -30,8 +30,9 @@ from fairdraft.testing import (
     check_proposer,
     toy_config,
 )
-from fairdraft.testing.conformance import LAW_PARAMS, Suite
+from fairdraft.testing.conformance import LAW_PARAMS, PARAMS, Suite
 from fairdraft.testing.laws import text_law
+from fairdraft.testing.toy import toy_logits
 
 
 def test_a_choosing_proposer_passes() -> None:
@@ -64,8 +65,45 @@ def test_trees_are_refused_by_the_block_rule() -> None:
         Engine(toy_config(speculative_config=rule), ToyRunner(), proposer=ToyTreeProposer(4))
 
 
-def test_prompt_lookup_passes() -> None:
-    assert check_proposer(NgramProposer, prompt_lookup_min=1, prompt_lookup_max=3).drafted
+@pytest.mark.parametrize("options", [{}, {"prompt_lookup_min": 1, "prompt_lookup_max": 3}])
+def test_prompt_lookup_passes(options: dict[str, int]) -> None:
+    report = check_proposer(NgramProposer, **options)
+    assert 50 < report.accepted < report.drafted
+
+
+class Silent(ToyProposer):
+    """Never drafts."""
+
+    def draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
+        return EMPTY_DRAFT
+
+
+class AlwaysWrong(ToyProposer):
+    """Drafts the token that the target likes least; greedy decoding never says it."""
+
+    def draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
+        logits = toy_logits([(token, i) for i, token in enumerate(request.token_ids)])
+        return Draft((int(logits.argmin()),)[:budget])
+
+
+def test_a_proposer_that_drafts_nothing_has_shown_nothing() -> None:
+    with pytest.raises(ConformanceError, match=r"not one token was drafted .*prompts=…"):
+        check_proposer(Silent)
+
+
+def test_a_proposer_whose_drafts_never_stand_has_shown_nothing() -> None:
+    suite = Suite(ToyRunner, lambda: AlwaysWrong(4))
+    suite.check_identity("standard", "greedy", PARAMS["greedy"])
+    assert suite.report.drafted
+    with pytest.raises(ConformanceError, match=r"none of \d+ drafted tokens .*runner=…"):
+        suite.require_drafts()
+
+
+def test_prompts_of_the_users_own() -> None:
+    """Without a repetition prompt lookup has nothing to copy at first; with one it does."""
+    own = check_proposer(NgramProposer, prompts=[[3, 1, 4, 1, 5, 9, 2, 6] * 3])
+    assert own.accepted
+    assert own.texts == 4 * 3 + 2 * 3
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fairdraft.errors import TrainingError
+from fairdraft.heads import Losses, Sample
 from fairdraft.training import loop
-from fairdraft.training.batches import Losses
 from fairdraft.training.loop import CHECKPOINT, LOG, Schedule, batches, train
-from fairdraft.training.states import Sample
 from fairdraft.training.storage import write_whole
 
 SCHEDULE = Schedule(epochs=3, batch_tokens=40, save_every=3, measure_every=4)

@@ -72,7 +72,7 @@ def test_the_command_trains_a_head_that_drafts(
     data = tmp_path / "prompts.jsonl"
     data.write_text("".join(json.dumps({"prompt": f"say {i}"}) + "\n" for i in range(24)))
     out = tmp_path / "out"
-    options = ["--target", str(six_layers), "--out", str(out), "--data", str(data)]
+    options = ["--model", str(six_layers), "--out", str(out), "--data", str(data)]
     options += ["--held-out", str(data), "--max-tokens", "12", "--draft-vocab-size", "128"]
     options += ["--epochs", "2", "--batch-tokens", "256", *own, "--texts", str(tmp_path / "texts")]
     with pytest.raises(SystemExit) as caught:
@@ -105,16 +105,16 @@ def test_a_folder_is_not_mixed_up(six_layers: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.jsonl"
     other.write_text('{"prompt": "tell me"}')
     common += ["--held-out", str(other)]
-    own = ["--target", str(six_layers), "--limit", "5"]
+    own = ["--model", str(six_layers), "--limit", "5"]
     with pytest.raises(SystemExit) as caught:
         main([*common, *own])
     assert not caught.value.code
-    for changed in (["--target", str(six_layers), "--limit", "9"], [*own, "--num-heads", "2"]):
+    for changed in (["--model", str(six_layers), "--limit", "9"], [*own, "--num-heads", "2"]):
         with pytest.raises(SystemExit) as caught:
             main([*common, *changed])
         assert caught.value.code == 2
     with pytest.raises(SystemExit) as caught:
-        main([*common, "--target", "demo"])
+        main([*common, "--model", "demo"])
     assert caught.value.code == 2
 
 
@@ -123,7 +123,7 @@ def test_a_mask_is_asked_for_where_no_token_is_free(
 ) -> None:
     words = ["--self-written", "3", "--draft-vocab-size", "9", "--out", str(tmp_path / "out")]
     with pytest.raises(SystemExit) as caught:
-        main(["train", "dflash", "--target", str(six_layers), *words])
+        main(["train", "dflash", "--model", str(six_layers), *words])
     assert caught.value.code == 2
     assert "name one with --mask-token-id" in capsys.readouterr().err
 
@@ -131,13 +131,13 @@ def test_a_mask_is_asked_for_where_no_token_is_free(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--self-written", "3", "--intermediate-size", "-5"], "intermediate_size is -5"),
+        (["--self-written", "3", "--intermediate-size", "-5"], "--intermediate-size is -5"),
         (["--data", "/nowhere/x.jsonl"], "neither a file nor a dataset"),
         ([], "no prompts to learn from"),
         (["--self-written", "3", "--draft-vocab-size", "999"], "draft_vocab_size is 999"),
         (["--self-written", "3", "--draft-vocab-size", "9"], "a held-out prompt and its answer"),
         (["--self-written", "3", "--measure-every", "0"], "measure_every is 0"),
-        (["--self-written", "3", "--passes", "0", "--draft-vocab-size", "9"], "passes is 0"),
+        (["--self-written", "3", "--passes", "0", "--draft-vocab-size", "9"], "--passes is 0"),
     ],
 )
 def test_what_does_not_fit_is_told_before_any_work(
@@ -149,7 +149,7 @@ def test_what_does_not_fit_is_told_before_any_work(
 ) -> None:
     out = tmp_path / "out"
     with pytest.raises(SystemExit) as caught:
-        main(["train", "eagle3", "--target", str(six_layers), "--out", str(out), *options])
+        main(["train", "eagle3", "--model", str(six_layers), "--out", str(out), *options])
     assert caught.value.code == 2
     assert said in capsys.readouterr().err
     assert not out.exists()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairdraft.draft import Draft, Verdict
-from fairdraft.testing.exact import said
+from fairdraft.proof.exact import said
 from fairdraft.verification import match
 
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from fairdraft.config import SamplingParams
 from fairdraft.draft import Draft, Verdict
+from fairdraft.proof.exact import Script, World, every_course, law_of
 from fairdraft.request import Request
 from fairdraft.sampling.noise import Purpose, bits, race
 from fairdraft.sampling.sampler import RoundDraws
-from fairdraft.testing.exact import Script, World, every_course, law_of
-from fairdraft.testing.statistics import distance
+from fairdraft.stats.goodness import distance
 from fairdraft.verification import block, standard, synthetic
 
 DRAWS = 200_000

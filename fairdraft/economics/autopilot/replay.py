@@ -11,7 +11,7 @@ import numpy as np
 from fairdraft.economics.autopilot.draft_potential import TracedText
 from fairdraft.economics.autopilot.policies import Policy
 from fairdraft.economics.autopilot.traced_drafts import Stream, TracedDrafts
-from fairdraft.economics.profile import Profile
+from fairdraft.economics.costs.profile import Profile
 from fairdraft.errors import ConfigError
 
 

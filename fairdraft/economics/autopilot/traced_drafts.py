@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from fairdraft.economics.autopilot.draft_potential import TracedText
 from fairdraft.economics.autopilot.pilot import Found
+from fairdraft.economics.costs.cost_surface import CostSurface
 from fairdraft.economics.costs.live_costs import UNREAD_ROWS, reading_seconds
-from fairdraft.economics.surface import CostSurface
 
 
 @dataclass

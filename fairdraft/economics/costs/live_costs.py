@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from fairdraft.economics.surface import CostSurface
+from fairdraft.economics.costs.cost_surface import CostSurface
 
 FloatArray = NDArray[np.float64]
 

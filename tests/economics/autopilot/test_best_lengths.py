@@ -10,8 +10,8 @@ import pytest
 
 from fairdraft.economics.autopilot.best_lengths import BestLengths
 from fairdraft.economics.autopilot.decision import Decision, Offer
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
 from fairdraft.economics.costs.live_costs import LiveCosts
-from fairdraft.economics.surface import CostSurface, Point
 
 PLAIN, FIXED, K = 0.01, 0.05, 4
 CONTEXT = 100.0

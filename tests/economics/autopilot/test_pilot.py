@@ -21,15 +21,15 @@ from fairdraft.economics.autopilot.draft_potential import read_trace
 from fairdraft.economics.autopilot.policies import Auto
 from fairdraft.economics.autopilot.replay import replay
 from fairdraft.economics.autopilot.traced_drafts import ReplayClock
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
 from fairdraft.economics.costs.live_costs import UNREAD_ROWS, LiveCosts, reading_seconds
-from fairdraft.economics.profile import Profile
-from fairdraft.economics.surface import CostSurface, Point
+from fairdraft.economics.costs.profile import Profile
 from fairdraft.engine import engine as engine_module
 from fairdraft.engine.engine import Engine
 from fairdraft.models.batch import FlatBatch, RunOutput
 from fairdraft.proposers import Proposer
 from fairdraft.proposers.auto import AutoProposer
-from fairdraft.proposers.base import PerRequestProposer, Rows
+from fairdraft.proposers.base import PerRequestProposer, Settled
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
 from fairdraft.telemetry import StepTrace
@@ -106,11 +106,11 @@ class Head(Traced):
         """Tell whether it is wrong there: in every sixth place, or in every second."""
         return place % (2 if int(request.request_id) % 2 else K) == 1
 
-    def observe(self, rows: Rows) -> None:
+    def observe(self, rows: Settled) -> None:
         """Read what waits of these requests, and the rows."""
         self.catch_up(rows.request_ids)
 
-    def defer(self, rows: Rows) -> None:
+    def defer(self, rows: Settled) -> None:
         """Read the rows later, the last of them."""
         for name, (first, last) in zip(
             rows.request_ids, itertools.pairwise(rows.cu_rows), strict=True

@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
+from fairdraft.economics.costs.cost_surface import CostSurface, Point
 from fairdraft.economics.costs.live_costs import LESSONS, LiveCosts
-from fairdraft.economics.surface import CostSurface, Point
 
 PLAIN, GROWTH, FIXED, C, K = 0.01, 0.1, 0.05, 0.2, 4
 

@@ -1,0 +1,1 @@
+"""Equations of speculation: tokens of a round, its cost, the speedup, estimates from counts."""

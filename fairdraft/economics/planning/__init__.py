@@ -1,0 +1,1 @@
+"""Planning: draft lengths priced beforehand, and measured runs explained afterwards."""

@@ -1,0 +1,1 @@
+"""fairdraft itself: its benchmark results, step traces and settings."""

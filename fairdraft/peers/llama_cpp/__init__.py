@@ -1,0 +1,1 @@
+"""llama.cpp: its logs, responses, metrics and flags."""

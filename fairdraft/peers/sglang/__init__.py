@@ -1,0 +1,1 @@
+"""SGLang: its benchmark rows, server info, metrics and flags."""

@@ -1,0 +1,1 @@
+"""vLLM: its logs, benchmark results, metrics and flags."""

@@ -1,0 +1,46 @@
+"""Files of the wrong kind are told apart, and say what to give instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fairdraft.errors import ReadingError
+from fairdraft.peers import read, read_all
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b" \n\n", "is empty"),
+        (b"hello", "nothing that is known here"),
+        (b"\x7fELF\0\1\2", "is binary"),
+        (b"\xff\xfe\xfd", "nothing that is known here"),
+        (b'{"output_throughput": 12', "cut off or broken"),
+        (b'{"a": 1}', "nothing that is known here"),
+        (b'[{"a": 1}, {"a"', "cut off or broken"),
+        (b"[]", "nothing that is known here"),
+        (b"[1, 2]", "nothing that is known here"),
+        (b"[2026-11-01 10:00:00] starting\n", "nothing that is known here"),
+    ],
+)
+def test_files_of_the_wrong_kind(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(content)
+    with pytest.raises(ReadingError, match=says) as caught:
+        read_all(path)
+    assert str(path) in str(caught.value)
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    for name in ("nowhere", "nowhere#k=4", "nowhere,neither"):
+        with pytest.raises(ReadingError, match="cannot be read"):
+            read(str(tmp_path / name))
+
+
+def test_a_name_may_hold_the_signs_that_choose(tmp_path: Path) -> None:
+    path = tmp_path / "k=4,n=8#1.log"
+    path.write_text("Avg generation throughput: 20.0 tokens/s, Running: 2 reqs")
+    assert read(path).step_time == pytest.approx(0.1)
