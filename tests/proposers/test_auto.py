@@ -53,12 +53,12 @@ class Lookup(ToyProposer):
 
 
 class Remembering(AutoProposer):
-    """Keeps all that were made, so that a test can see what they decided."""
+    """Keeps all that were bound, so that a test can see what they decided."""
 
     made: list[AutoProposer] = []  # noqa: RUF012
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def bind(self, target: Any) -> None:
+        super().bind(target)
         self.made.append(self)
 
     @classmethod

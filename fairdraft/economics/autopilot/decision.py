@@ -32,8 +32,7 @@ class Decoding(NamedTuple):
     num_accepted_tokens: int
 
 
-@dataclass(frozen=True)
-class Offer:
+class Offer(NamedTuple):
     """A draft that a method could make for a request, or has found.
 
     Args:

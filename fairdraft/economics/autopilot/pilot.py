@@ -172,13 +172,15 @@ class Autopilot:
             self._settle(request)
         self._context = sum(request.num_tokens for request in requests) / len(requests)
         looked = self.chooser.wants_lookup(len(requests), self._context)
-        found = self._look_up(requests, drafting) if looked else [{} for _ in requests]
-        decision = self._choose(requests, found, drafting, looked)
+        offers: list[dict[str, Offer]] = [{} for _ in requests]
+        if looked:
+            self._look_up(requests, drafting, offers)
+        decision = self._choose(requests, offers, drafting, looked)
         sizes = list(decision.lengths)
         for i, (method, length) in enumerate(zip(decision.methods, decision.lengths, strict=True)):
             self.decisions[method or OFF, length] += 1
-            if method in found[i]:
-                sizes[i] = min(length, found[i][method].size)
+            if method in offers[i]:
+                sizes[i] = min(length, offers[i][method].size)
         for drafter in self.chooser.drafters:
             places = [i for i, method in enumerate(decision.methods) if method == drafter]
             if places:
@@ -192,44 +194,33 @@ class Autopilot:
             self.chooser.learn_deciding(self._clock() - start)
         return decision
 
-    def _look_up(self, requests: Sequence[Decoding], drafting: Drafting) -> list[dict[str, Found]]:
-        """Return what each lookup finds for each request, by method; the text will judge it."""
-        found: list[dict[str, Found]] = [{} for _ in requests]
+    def _look_up(
+        self, requests: Sequence[Decoding], drafting: Drafting, offers: Sequence[dict[str, Offer]]
+    ) -> None:
+        """Add what each lookup finds to the offers for each request; the text will judge it."""
         for method in self.chooser.lookups:
             start = self._clock()
             drafts = drafting.look_up(method)
             seconds = self._clock() - start
             self.chooser.costs.learn_draft(method, len(requests), 1, self._context, seconds)
-            for offers, request, draft in zip(found, requests, drafts, strict=True):
-                if draft is not None:
-                    offers[method] = draft
-                    kind = self._kind_found(request, method, draft.depth)
-                    waits = UnverifiedDraft(
-                        method, kind, request.num_tokens, draft.depth, draft.confirmed
-                    )
-                    self._unverified.add(request.request_id, waits)
-        return found
+            for own, request, draft in zip(offers, requests, drafts, strict=True):
+                if draft is None:
+                    continue
+                depth, size, confirmed = draft
+                kind = self._kind_found(request, method, depth)
+                own[method] = Offer(min(depth, request.budget), kind, min(size, request.budget))
+                waits = UnverifiedDraft(method, kind, request.num_tokens, depth, confirmed)
+                self._unverified.add(request.request_id, waits)
 
     def _choose(
         self,
         requests: Sequence[Decoding],
-        found: Sequence[Mapping[str, Found]],
+        found: Sequence[Offers],
         drafting: Drafting,
         looked: bool,
     ) -> Decision:
         """Return the choice among what was found and what drafters may be asked for."""
         names = [request.request_id for request in requests]
-        offers: list[Offers] = [
-            {
-                method: Offer(
-                    min(draft.depth, request.budget),
-                    self._kind_found(request, method, draft.depth),
-                    min(draft.size, request.budget),
-                )
-                for method, draft in drafts.items()
-            }
-            for request, drafts in zip(requests, found, strict=True)
-        ]
         asked: list[Offers] = [
             {
                 method: Offer(
@@ -247,7 +238,7 @@ class Autopilot:
             )
             for method in self.chooser.drafters
         }
-        return self.chooser.decide(names, offers, asked, self._context, behind, looked)
+        return self.chooser.decide(names, found, asked, self._context, behind, looked)
 
     def _ask(
         self,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fairdraft.economics.costs.cost_surface import CostSurface, Point
-from fairdraft.economics.costs.live_costs import LESSONS, LiveCosts
+from fairdraft.economics.costs.live_costs import FIRST_SAMPLES, LESSONS, LiveCosts, TimedCosts
 
 PLAIN, GROWTH, FIXED, C, K = 0.01, 0.1, 0.05, 0.2, 4
 
@@ -124,3 +124,14 @@ def test_lookups_cost_what_they_are_measured_at(costs: LiveCosts) -> None:
     for _ in range(200):
         costs.learn_draft("ngram", 1, 1, 100, 0.0005)
     assert costs.lookup("ngram") == pytest.approx(0.0005, rel=0.01)
+
+
+def test_what_is_only_timed_is_believed_after_a_few_times_and_one_odd_one_says_nothing() -> None:
+    timed = TimedCosts()
+    for number in range(FIRST_SAMPLES):
+        assert timed.step() == timed.draft("head") == 0
+        timed.learn_step(2, 3, 100, 0.4)
+        timed.learn_draft("head", 4, K, 100, 0.4 if number else 50.0)
+    assert timed.step() == pytest.approx(0.2)  # a request
+    assert timed.draft("head") == pytest.approx(0.1)
+    assert timed.draft("another") == 0
