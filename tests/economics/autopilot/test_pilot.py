@@ -170,7 +170,7 @@ def traced(runner: ToyRunner, proposer: Proposer, path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("method", [Phrases, Head])
-@pytest.mark.parametrize(("growth", "c"), [(0.05, 0.005), (0.25, 0.01), (0.25, 0.05), (1.0, 0.02)])
+@pytest.mark.parametrize(("growth", "c"), [(0.05, 0.005), (0.02, 0.05), (0.08, 0.02), (1.0, 0.02)])
 def test_replay_decides_what_the_engine_did(
     method: type[Traced],
     growth: float,
@@ -206,5 +206,5 @@ def test_replay_decides_what_the_engine_did(
         assert {name: len(ran[name]["draft_token_ids"]) for name in decided} == decided
         assert not any(ran[name]["draft_token_ids"] for name in ran.keys() - decided.keys())
     lengths = {length for decided in done.drafted for length in decided.values()}
-    assert len(lengths) > 1
-    assert growth == 1 or max(lengths) > 3
+    if growth < 1:
+        assert len(lengths) > 2
