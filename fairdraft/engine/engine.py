@@ -81,7 +81,6 @@ class Engine:
                 "trees: use 'standard' or 'coupled', or a method that drafts chains"
             )
         self.max_model_len = check_max_model_len(config, runner)
-        self.admission = Admission(config, runner, tokenizer, eos_token_ids, self.max_model_len)
         if proposer is not None:
             proposer.bind(runner)
         num_blocks = num_kv_blocks(config, runner, self.max_model_len)
@@ -95,6 +94,7 @@ class Engine:
             self.max_model_len,
             self.needs.num_lookahead_tokens,
         )
+        self.admission = Admission(config, runner, tokenizer, eos_token_ids, self.scheduler)
         self.counters = SpecCounters()
         self.times = StepTimes()
         self.drafting: Drafting | None = None
@@ -115,38 +115,21 @@ class Engine:
         seed: int | None = None,
         cache_salt: str | None = None,
     ) -> Request:
-        """Queue a prompt: `make_request` and `admit` in one; not while another thread steps.
+        """Queue a prompt: `Admission.make_request` and `admit` in one, with their arguments.
 
-        Args and errors are theirs.
-        """
-        request = self.make_request(prompt_token_ids, params, request_id, seed, cache_salt)
-        self.admit(request)
-        return request
-
-    def make_request(
-        self,
-        prompt_token_ids: Sequence[int],
-        params: SamplingParams,
-        request_id: str | None = None,
-        seed: int | None = None,
-        cache_salt: str | None = None,
-    ) -> Request:
-        """Check a prompt and make a request of it; any thread may, while another one steps.
-
-        Args: see `Admission.make_request`.
+        Not while another thread steps: callers that share an engine go through the `Router`.
 
         Raises:
-            RequestError: the prompt is empty, too long, holds an unknown token, needs more KV than
-                the pool has, or stop strings are asked for without a tokenizer.
+            RequestError: the model or the KV pool cannot serve it, or its id is in use.
         """
         request = self.admission.make_request(
             prompt_token_ids, params, request_id, seed, cache_salt
         )
-        self.scheduler.check(request)
+        self.admit(request)
         return request
 
     def admit(self, request: Request) -> None:
-        """Queue a request that `make_request` made.
+        """Queue a request that was made by `admission`.
 
         Raises:
             RequestError: its id is in use.

@@ -44,7 +44,7 @@ class Router:
         """Queue requests together.
 
         Args:
-            requests: from `Engine.make_request`, with ids that nobody else uses.
+            requests: from `Admission.make_request`, with ids that nobody else uses.
             sink: gets every output of each of them, the last one with a finish reason. The stepping
                 thread calls it: it hands on, and does not work or wait.
 
