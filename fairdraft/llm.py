@@ -223,7 +223,7 @@ class LLM(ProcessBound):
             seed = params.seed
             if seed is not None and params.n > 1:
                 seed = derive_seed(seed, Purpose.COMPLETION, i)
-            request = self.engine.make_request(
+            request = self.engine.admission.make_request(
                 token_ids, params, request_id, seed, prompt.cache_salt
             )
             lossless = self.engine.rule.lossless

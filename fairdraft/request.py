@@ -93,12 +93,12 @@ class Request:
 
     @property
     def num_prompt_tokens(self) -> int:
-        """Tokens of the prompt."""
+        """How many tokens the prompt has."""
         return len(self.prompt_token_ids)
 
     @property
     def num_tokens(self) -> int:
-        """Prompt and accepted output tokens."""
+        """How many tokens it has: prompt and accepted output."""
         return len(self.token_ids)
 
     @property
@@ -108,7 +108,7 @@ class Request:
 
     @property
     def num_output_tokens(self) -> int:
-        """Accepted output tokens."""
+        """How many output tokens were accepted and given."""
         return len(self.token_ids) - len(self.prompt_token_ids)
 
     @property

@@ -52,7 +52,7 @@ from benchmarks.suites.controller_grid import (
 )
 from fairdraft import LLM, SamplingParams
 from fairdraft.config import SpeculativeConfig
-from fairdraft.economics.traced import read_trace
+from fairdraft.economics.autopilot.draft_potential import read_trace
 from fairdraft.models import ModelRunner, load_checkpoint
 from fairdraft.profiling import WARM_UP, ProfileGrid, Profiler, profile_model
 from fairdraft.proposers import build_proposer

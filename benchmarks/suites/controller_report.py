@@ -25,11 +25,11 @@ from benchmarks.suites.controller_grid import (
     live_path,
     profile_path,
 )
+from fairdraft.economics.autopilot.draft_potential import TracedText
+from fairdraft.economics.autopilot.policies import Auto, Oracle, Policy, Static
+from fairdraft.economics.autopilot.replay import Replayed, replay
+from fairdraft.economics.costs.live_costs import LiveCosts
 from fairdraft.economics.costs.profile import Profile
-from fairdraft.economics.policies import Auto, Oracle, Policy, Static
-from fairdraft.economics.prices import Prices
-from fairdraft.economics.replay import Replayed, replay
-from fairdraft.economics.traced import Text
 from fairdraft.stats.intervals import Estimate, ratio_of_means
 
 TOLERANCE = 0.07
@@ -39,7 +39,7 @@ PICTURE = DOCS / "predicted.png"
 
 def texts(
     traces: dict[str, Any], method: str, workload: str, streams: int, passes: int
-) -> list[Text]:
+) -> list[TracedText]:
     """Return what a method's drafts come to in a cell.
 
     Args:
@@ -57,7 +57,7 @@ def texts(
     begin, end = STREAMS[streams]
     orders = [np.random.default_rng(i).permutation(len(traced)) for i in range(passes)]
     return [
-        Text(
+        TracedText(
             f"{workload} {streams} {turn} {i}",
             traced[i]["context"],
             np.array(traced[i]["found"]),
@@ -82,8 +82,8 @@ def replays(profile: Profile, traces: dict[str, Any], passes: int) -> list[dict[
         lookup = method != "eagle3"
         drafters = {} if lookup else {method: profile.drafter(method)}
         k = max(KS)
-        auto = Auto(Prices(profile.step, drafters, k), method, lookup, k)
-        oracle = Oracle(Prices(profile.step, drafters, k), None if lookup else method, k)
+        auto = Auto(LiveCosts(profile.step, drafters, k), method, lookup, k)
+        oracle = Oracle(LiveCosts(profile.step, drafters, k), None if lookup else method, k)
         policies: dict[str, Policy] = {f"k={n}": Static(n) for n in (0, *KS)}
         policies |= {"auto": auto, "oracle": oracle}
         for streams, workload in itertools.product(STREAMS, WORKLOADS):

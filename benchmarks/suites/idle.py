@@ -30,18 +30,19 @@ def idle_steps(llm: LLM, streams: int) -> list[tuple[float, float]]:
     """Seconds of each step that drafts nothing, and of these what the proposer took."""
     engine, proposer = llm.engine, llm.engine.proposer
     assert isinstance(proposer, AutoProposer)
+    taken = proposer.autopilot.decisions
     for i, text in enumerate(load_prompts("mt_bench", 40)[-streams:]):
         params = SamplingParams(temperature=HOT, max_tokens=TOKENS, ignore_eos=True, seed=i)
         engine.add_request(llm.encode_chat([{"role": "user", "content": text}]), params)
     found = []
     while engine.has_unfinished_requests:
         before = vars(engine.times).copy()
-        decided, off = sum(proposer.decisions.values()), proposer.decisions["off", 0]
+        decided, off = sum(taken.values()), taken["off", 0]
         outputs = engine.step()
         times = StepTimes(**{name: now - before[name] for name, now in vars(engine.times).items()})
-        decisions = sum(proposer.decisions.values()) - decided
+        decisions = sum(taken.values()) - decided
         decodes = len(outputs) == streams and all(o.request.num_output_tokens > 1 for o in outputs)
-        if decodes and decisions == proposer.decisions["off", 0] - off == streams:
+        if decodes and decisions == taken["off", 0] - off == streams:
             found.append((times.total, times.propose))
     return found
 

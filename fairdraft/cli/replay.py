@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,11 +14,12 @@ from fairdraft.cli.options import words
 from fairdraft.errors import ConfigError, ReadingError
 
 if TYPE_CHECKING:
+    from fairdraft.economics.autopilot.draft_potential import TracedText
+    from fairdraft.economics.autopilot.policies import Policy
     from fairdraft.economics.costs.profile import Profile
-    from fairdraft.economics.policies import Policy
-    from fairdraft.economics.traced import Text
 
 ORACLE, AUTO = "oracle", "auto"
+LOOKUPS = ("ngram", "suffix")  # of our own methods; to ask their classes would import the engine
 
 
 def replay(
@@ -36,18 +38,22 @@ def replay(
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Price what was not profiled too.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take a profile of another machine all the same.")
+    ] = False,
 ) -> None:
     """Write traced texts again under each policy, priced by a profile; nothing is run.
 
     Several traces are several kinds of traffic, one after the other. A policy cannot draft further
     than the trace did. The oracle knows what will stand, and does what is best step by step.
     """
+    from fairdraft.economics.autopilot.draft_potential import read_trace
+    from fairdraft.economics.autopilot.replay import replay as write_again
     from fairdraft.economics.costs.profile import Profile
-    from fairdraft.economics.replay import replay as write_again
-    from fairdraft.economics.traced import read_trace
+    from fairdraft.telemetry.environment import benchmark_environment
 
     lookup = _is_lookup(method)
-    texts: list[Text] = []
+    texts: list[TracedText] = []
     for path in traces:
         try:
             lines = path.read_text("utf-8").splitlines()
@@ -55,6 +61,8 @@ def replay(
             raise ReadingError(f"{str(path)!r} cannot be read ({error}): name a trace") from None
         texts += read_trace(lines, str(path), path.stem, lookup)
     found = Profile.load(profile)
+    if not force:
+        found.require_hardware(benchmark_environment())
     traced = max(int(text.found.max()) for text in texts)
     if policy is None:
         lengths = [str(k) for k in (1, 2, 4, 8, 16) if k <= traced]
@@ -88,34 +96,36 @@ def replay(
 
 
 def _is_lookup(method: str) -> bool:
-    """Whether a method's drafts end where what it found ends.
+    """Tell whether a method's drafts end where what it found ends.
 
     Raises:
         ConfigError: no such method.
     """
-    from fairdraft.proposers import known_methods
-
-    methods = known_methods()
+    methods = {point.name: point for point in sorted(entry_points(group="fairdraft.proposers"))}
     if method not in methods:
         raise ConfigError(f"method {method!r} is unknown: installed are {', '.join(methods)}")
+    if methods[method].module.startswith("fairdraft."):
+        return method in LOOKUPS
     return bool(methods[method].load().is_lookup)
 
 
 def _policy(name: str, method: str, lookup: bool, profile: Profile, traced: int) -> Policy:
-    """A policy by its word.
+    """Return the policy that a word names.
 
     Raises:
         ConfigError: no such policy, or one that drafts further than the trace.
     """
-    from fairdraft.economics.policies import Auto, Oracle, Static
-    from fairdraft.economics.prices import Prices
+    from fairdraft.economics.autopilot.policies import Auto, Oracle, Static
+    from fairdraft.economics.costs.live_costs import LiveCosts
 
     if name in (AUTO, ORACLE):
-        prices = Prices(profile.step, {} if lookup else {method: profile.drafter(method)}, traced)
+        k = max(traced, 1)  # where nothing was found, it is still looked for
+        drafters = {} if lookup else {method: profile.drafter(method)}
+        costs = LiveCosts(profile.step, drafters, k)
         if name == AUTO:
-            return Auto(prices, method, lookup, traced)
-        return Oracle(prices, None if lookup else method, traced)
-    if not name.isdigit():
+            return Auto(costs, method, lookup, k)
+        return Oracle(costs, None if lookup else method, k)
+    if not (name.isascii() and name.isdigit() and len(name) < 10):
         raise ConfigError(
             f"--policy has {name!r}: give draft lengths, {AUTO!r} and {ORACLE!r}, with commas"
         )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from fairdraft.config import EngineConfig, SamplingParams
+from fairdraft.engine.scheduler import Scheduler
 from fairdraft.errors import ConfigError
 from fairdraft.inputs import check_against_model
 from fairdraft.models import Runner
@@ -73,7 +74,7 @@ class Admission:
         runner: the target.
         tokenizer: a transformers tokenizer; None works on token ids only.
         eos_token_ids: tokens that end a text.
-        max_model_len: longest prompt plus output in tokens.
+        scheduler: knows the longest request and the KV pool.
     """
 
     def __init__(
@@ -82,13 +83,13 @@ class Admission:
         runner: Runner,
         tokenizer: Any,
         eos_token_ids: frozenset[int],
-        max_model_len: int,
+        scheduler: Scheduler,
     ) -> None:
         self.config = config
         self.runner = runner
         self.tokenizer = tokenizer
         self.eos_token_ids = eos_token_ids
-        self.max_model_len = max_model_len
+        self.scheduler = scheduler
         self._numbers = itertools.count()
 
     def make_request(
@@ -109,14 +110,16 @@ class Admission:
             cache_salt: share cached prefixes and past text only with requests of the same salt.
 
         Raises:
-            RequestError: the model cannot serve it; see `check_against_model`.
+            RequestError: the model cannot serve it, see `check_against_model`, or the KV pool
+                cannot hold it.
         """
+        longest = self.scheduler.max_model_len
         size = self.runner.vocab_size
-        check_against_model(prompt_token_ids, params, size, self.tokenizer, self.max_model_len)
+        check_against_model(prompt_token_ids, params, size, self.tokenizer, longest)
         number = next(self._numbers)
         if seed is None:
             seed = params.seed
-        return Request(
+        request = Request(
             str(number) if request_id is None else request_id,
             tuple(prompt_token_ids),
             params,
@@ -125,6 +128,8 @@ class Admission:
             self._encode_bad_words(params),
             cache_salt,
         )
+        self.scheduler.check(request)
+        return request
 
     def _encode_bad_words(self, params: SamplingParams) -> tuple[tuple[int, ...], ...]:
         """Return each bad word's tokens, at the start of a text and after a space."""

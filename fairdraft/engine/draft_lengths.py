@@ -12,11 +12,11 @@ class DraftLengths(Protocol):
     """Chooses draft lengths before anything is drafted, so that it cannot see a drawn token."""
 
     def draft_lengths(self, requests: Sequence[Request]) -> list[int]:
-        """The longest draft wanted for each decoding request; 0 drafts nothing."""
+        """Return the longest draft wanted for each decoding request; 0 drafts nothing."""
 
 
 class FixedLength:
-    """The same draft length always.
+    """Draft lengths that are always the same.
 
     Args:
         num_speculative_tokens: that length.
@@ -26,7 +26,7 @@ class FixedLength:
         self.num_speculative_tokens = num_speculative_tokens
 
     def draft_lengths(self, requests: Sequence[Request]) -> list[int]:
-        """k for every request."""
+        """Return k for every request."""
         return [self.num_speculative_tokens] * len(requests)
 
 
@@ -41,7 +41,7 @@ class LengthsByBatchSize:
         self.lengths = tuple(lengths)
 
     def draft_lengths(self, requests: Sequence[Request]) -> list[int]:
-        """The length for this many."""
+        """Return the draft length for so many requests."""
         count = len(requests)
         found = next((k for _, last, k in self.lengths if count <= last), self.lengths[-1][2])
         return [found] * count

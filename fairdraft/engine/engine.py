@@ -36,7 +36,10 @@ from fairdraft.verification import STANDARD
 
 
 class Engine:
-    """Requests in, tokens out.
+    """Requests in, tokens out: schedule, run, verify, update, propose.
+
+    Attributes:
+        outputs: what the latest step gave each request, also where it raised.
 
     Args:
         config: limits and switches.
@@ -78,7 +81,6 @@ class Engine:
                 "trees: use 'standard' or 'coupled', or a method that drafts chains"
             )
         self.max_model_len = check_max_model_len(config, runner)
-        self.admission = Admission(config, runner, tokenizer, eos_token_ids, self.max_model_len)
         if proposer is not None:
             proposer.bind(runner)
         num_blocks = num_kv_blocks(config, runner, self.max_model_len)
@@ -92,6 +94,7 @@ class Engine:
             self.max_model_len,
             self.needs.num_lookahead_tokens,
         )
+        self.admission = Admission(config, runner, tokenizer, eos_token_ids, self.scheduler)
         self.counters = SpecCounters()
         self.times = StepTimes()
         self.drafting: Drafting | None = None
@@ -100,6 +103,7 @@ class Engine:
             self.drafting = Drafting(
                 proposer, draft_lengths, self.noise, self.scheduler, runner.vocab_size, limit
             )
+        self.outputs: list[StepOutput] = []
         self._requests: dict[str, Request] = {}
         self._detokenizers: dict[str, Detokenizer] = {}
 
@@ -111,38 +115,21 @@ class Engine:
         seed: int | None = None,
         cache_salt: str | None = None,
     ) -> Request:
-        """Queue a prompt: `make_request` and `admit` in one; not while another thread steps.
+        """Queue a prompt: `Admission.make_request` and `admit` in one, with their arguments.
 
-        Args and errors are theirs.
-        """
-        request = self.make_request(prompt_token_ids, params, request_id, seed, cache_salt)
-        self.admit(request)
-        return request
-
-    def make_request(
-        self,
-        prompt_token_ids: Sequence[int],
-        params: SamplingParams,
-        request_id: str | None = None,
-        seed: int | None = None,
-        cache_salt: str | None = None,
-    ) -> Request:
-        """Check a prompt and make a request of it; any thread may, while another one steps.
-
-        Args: see `Admission.make_request`.
+        Not while another thread steps: callers that share an engine go through the `Router`.
 
         Raises:
-            RequestError: the prompt is empty, too long, holds an unknown token, needs more KV than
-                the pool has, or stop strings are asked for without a tokenizer.
+            RequestError: the model or the KV pool cannot serve it, or its id is in use.
         """
         request = self.admission.make_request(
             prompt_token_ids, params, request_id, seed, cache_salt
         )
-        self.scheduler.check(request)
+        self.admit(request)
         return request
 
     def admit(self, request: Request) -> None:
-        """Queue a request that `make_request` made.
+        """Queue a request that was made by `admission`.
 
         Raises:
             RequestError: its id is in use.
@@ -169,16 +156,19 @@ class Engine:
     def step(self) -> list[StepOutput]:
         """Run one step.
 
+        A step that fails ends its requests with an error of their own, gives their blocks back, and
+        leaves an engine that can go on; `outputs` tells of them.
+
         Returns:
-            One entry for each request that gained tokens or ended with an error: a step that fails
-            ends its requests, gives their blocks back, and leaves an engine that can go on.
+            One entry for each request that gained tokens or ended: `outputs`.
 
         Raises:
+            EngineError: the step failed; a `ProposerError` if it was the proposer's fault.
             IntegrityError: blocks leaked, seen when the last request has ended.
         """
         times = StepTimes(num_steps=1)
-        outputs: list[StepOutput] = []
-        with self._faults_end_requests(outputs):
+        self.outputs = []
+        with self._faults_end_requests():
             with _timed(times, "schedule"):
                 step = self.scheduler.schedule()
                 if self._requests and not step:
@@ -194,38 +184,39 @@ class Engine:
                 sources, targets = moved_slots(step, verdicts, self.scheduler.kv)
                 if sources:
                     self.runner.move(sources, targets)
-                outputs += self._settle(step, verdicts, output)
+                self.outputs = self._settle(step, verdicts, output)
             with _timed(times, "propose"):
                 if self.drafting is not None:
                     self.drafting.propose(self._settled(step, verdicts, batch, output, times.total))
             self.times.add(times)
             if self.trace is not None:
-                self.trace.write(trace_record(self.times.num_steps - 1, times, step, outputs))
-        self._finish_ended(outputs)
-        return outputs
+                self.trace.write(trace_record(self.times.num_steps - 1, times, step, self.outputs))
+        self._finish_ended(self.outputs)
+        return self.outputs
 
     @contextmanager
-    def _faults_end_requests(self, outputs: list[StepOutput]) -> Iterator[None]:
-        """End the requests of a step that fails with an error of their own, and tell in `outputs`.
+    def _faults_end_requests(self) -> Iterator[None]:
+        """End the requests of a step that fails with an error of their own, and raise it.
 
-        An interrupt (Ctrl-C) ends them too, and is raised again.
+        An interrupt (Ctrl-C) ends them too, and is raised as it is.
         """
         try:
             yield
         except BaseException as fault:
             error = fault if isinstance(fault, FairdraftError) else _step_failed(fault)
-            gained = {output.request.request_id: output for output in outputs}
-            outputs.clear()
+            gained = {output.request.request_id: output for output in self.outputs}
+            self.outputs = []
             for request in list(self.scheduler.running) or list(self._requests.values()):
                 if request.finish_reason is None:
                     request.end("error", error)
                 told = gained.get(request.request_id, StepOutput.of(request))
-                outputs.append(
+                self.outputs.append(
                     replace(told, finish_reason=request.finish_reason, error=request.error)
                 )
-            if not isinstance(fault, Exception):
-                self._finish_ended(outputs)
+            self._finish_ended(self.outputs)
+            if error is fault or not isinstance(fault, Exception):
                 raise
+            raise error from fault
 
     def _finish_ended(self, outputs: Sequence[StepOutput]) -> None:
         for output in outputs:

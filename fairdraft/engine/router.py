@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from fairdraft.engine.engine import Engine
 from fairdraft.engine.step_output import StepOutput
-from fairdraft.errors import EngineError, FairdraftError
+from fairdraft.errors import EngineError, FairdraftError, IntegrityError
 from fairdraft.request import Request
 
 Sink = Callable[[StepOutput], None]
@@ -44,7 +44,7 @@ class Router:
         """Queue requests together.
 
         Args:
-            requests: from `Engine.make_request`, with ids that nobody else uses.
+            requests: from `Admission.make_request`, with ids that nobody else uses.
             sink: gets every output of each of them, the last one with a finish reason. The stepping
                 thread calls it: it hands on, and does not work or wait.
 
@@ -90,8 +90,8 @@ class Router:
         while wanted:
             try:
                 wanted = self._take_in() and self._is_wanted()
-                for output in self._engine.step() if wanted else ():
-                    self._deliver(output)
+                if wanted:
+                    self._step()
             except FairdraftError:
                 _log.exception("the engine failed between two steps")
         with self._lock:
@@ -100,6 +100,16 @@ class Router:
                 for _, done in self._aborted:
                     if done is not None:
                         done.set()
+
+    def _step(self) -> None:
+        """Run a step and deliver what it gave, an error of the step's own included."""
+        try:
+            self._engine.step()
+        except FairdraftError as error:  # its requests are told; a broken invariant is for us
+            level = logging.ERROR if isinstance(error, IntegrityError) else logging.DEBUG
+            _log.log(level, "a step failed", exc_info=error)
+        for output in self._engine.outputs:
+            self._deliver(output)
 
     def _is_wanted(self) -> bool:
         """Whether a thread lives that could wait for an answer; at a program's end none does."""

@@ -41,7 +41,7 @@ class ScheduledRequest:
 
     @property
     def num_new_tokens(self) -> int:
-        """Rows that run."""
+        """How many rows run for the request."""
         return len(self.token_ids)
 
     def gained(self, verdict: Verdict) -> list[int]:
@@ -100,7 +100,7 @@ class Scheduler:
 
     @property
     def requests(self) -> Iterable[Request]:
-        """Every live request."""
+        """Every request that runs or waits."""
         return (*self.running, *self.waiting)
 
     def schedule(self) -> list[ScheduledRequest]:

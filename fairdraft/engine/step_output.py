@@ -81,8 +81,8 @@ def trace_record(
 ) -> dict[str, Any]:
     """Describe a step for the step trace.
 
-    `num_accepted` counts draft tokens that were given: where the text ended inside the accepted
-    stretch, it is the length of `token_ids`.
+    Drafts are told as they are counted: where the text ended inside the accepted stretch, a chain
+    goes as far as the text, and `num_accepted` is the length of `token_ids`.
     """
     gained = {output.request.request_id: output for output in outputs if output.token_ids}
     requests = []
@@ -94,9 +94,12 @@ def trace_record(
         }
         output = gained.get(entry.request.request_id)
         if output is not None:
-            record["draft_token_ids"] = list(output.draft.token_ids)
-            if not output.draft.is_chain:
-                record["parents"] = list(output.draft.parents or ())
+            draft = output.draft
+            if draft.is_chain and len(output.path) == len(output.token_ids):
+                draft = draft.trimmed(len(output.path))
+            record["draft_token_ids"] = list(draft.token_ids)
+            if not draft.is_chain:
+                record["parents"] = list(draft.parents or ())
             record["num_accepted"] = len(output.path)
             record["token_ids"] = output.token_ids
         requests.append(record)

@@ -90,17 +90,17 @@ class FlatBatch:
 
     @property
     def num_rows(self) -> int:
-        """T."""
+        """How many rows run, T."""
         return len(self.token_ids)
 
     @property
     def num_requests(self) -> int:
-        """B."""
+        """How many requests run, B."""
         return len(self.context_lens)
 
     @property
     def row_counts(self) -> list[int]:
-        """Rows of each request."""
+        """How many rows each request runs."""
         return [b - a for a, b in pairwise(self.cu_rows)]
 
     def visible(self, request: int, window: int | None) -> Tensor:

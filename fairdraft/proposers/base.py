@@ -68,9 +68,6 @@ class Settled:
     seconds: float = 0.0
 
 
-Rows = Settled
-
-
 class Proposer(ABC):
     """Drafts for the requests that decode.
 
@@ -112,7 +109,7 @@ class Proposer(ABC):
         self.observe(rows)
 
     def num_deferred(self, request_ids: Sequence[str]) -> int:
-        """Rows of these requests that it would have to catch up on before it drafts."""
+        """Settled of these requests that it would have to catch up on before it drafts."""
         return 0
 
     def catch_up(self, request_ids: Sequence[str]) -> None:

@@ -1,10 +1,8 @@
-"""A quick look at what runs cost here, for those who bring no profile."""
+"""Costs of runs measured in a second when a model loads, for those who bring no profile."""
 
 from __future__ import annotations
 
 from time import perf_counter
-
-import torch
 
 from fairdraft.economics.costs.cost_surface import CostSurface, Point
 from fairdraft.models import FlatBatch, Runner
@@ -17,7 +15,7 @@ GUESS = (0.05, 0.1)  # of a plain step: what drafting costs at all, and each tok
 
 
 def calibrate(runner: Runner, k: int) -> CostSurface:
-    """Seconds of a run over requests and rows; a second or two on a laptop's CPU.
+    """Return the seconds of a run over requests and rows; a second or two on a laptop's CPU.
 
     The runner's KV is made anew. Scheduling and verification are not in it.
 
@@ -43,7 +41,7 @@ def calibrate(runner: Runner, k: int) -> CostSurface:
 
 
 def guessed_drafter(step: CostSurface, k: int) -> CostSurface:
-    """Seconds of drafting, guessed from the target's; the first drafts correct it."""
+    """Return the seconds of drafting, guessed from the target's; the first drafts correct it."""
     fixed, each = GUESS
     context = step.contexts[0]
     return CostSurface(
@@ -57,18 +55,14 @@ def guessed_drafter(step: CostSurface, k: int) -> CostSurface:
 
 
 def _batch(runner: Runner, requests: int, rows: int, context: int, room: int) -> FlatBatch:
-    """Rows behind a context of zeros, `room` blocks a request."""
-    places = torch.arange(context, context + rows)
-    starts = torch.arange(requests)[:, None] * room * BLOCK
+    """Return a batch of rows behind a context of zeros, `room` blocks a request."""
     total = requests * rows
-    device = runner.device
-    return FlatBatch(
-        (torch.arange(total) * 37 % runner.vocab_size).to(device),
-        places.repeat(requests).to(device),
-        (starts + places).flatten().to(device),
-        list(range(0, total + 1, rows)),
+    tokens = [i * 37 % runner.vocab_size for i in range(total)]
+    return FlatBatch.of(
+        [tokens[i * rows : (i + 1) * rows] for i in range(requests)],
         [context] * requests,
-        [list(range(i * room, (i + 1) * room)) for i in range(requests)],
+        [range(i * room, (i + 1) * room) for i in range(requests)],
         BLOCK,
-        torch.arange(total, device=device),
+        runner.device,
+        logit_rows=range(total),
     )

@@ -161,7 +161,7 @@ class StepTimes:
 
     @property
     def total(self) -> float:
-        """Seconds over all verbs."""
+        """Seconds of the five verbs together."""
         return self.schedule + self.run + self.verify + self.update + self.propose
 
     @property

@@ -31,7 +31,7 @@ class StepTrace:
             self._file: TextIO = Path(path).open("w", encoding="utf-8")  # noqa: SIM115
 
     def write(self, record: dict[str, Any]) -> None:
-        """Append one step."""
+        """Append the record of one step."""
         with self._told():
             self._file.write(json.dumps(record) + "\n")
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from fairdraft.draft import Draft
+from fairdraft.errors import FairdraftError
 from fairdraft.proposers import Proposer
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
 
 
-class ConformanceError(AssertionError):
+class ConformanceError(FairdraftError, AssertionError):
     """A proposer changes the target's output, or breaks the contract."""
 
 

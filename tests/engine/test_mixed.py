@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from fairdraft.config import SamplingParams
-from fairdraft.draft import Draft
+from fairdraft.economics.autopilot.best_method import BestMethod
+from fairdraft.economics.autopilot.decision import Offers
+from fairdraft.economics.autopilot.pilot import Autopilot
 from fairdraft.engine.engine import Engine
 from fairdraft.proposers.hybrid import HybridProposer
 from fairdraft.request import Request
@@ -28,12 +30,23 @@ DRAWN: list[Any] = [
 ]
 
 
-class Shuffled(HybridProposer):
+class InTurn(BestMethod):
     """Every method in turn, whatever it is worth."""
 
-    def _choose(self, request: Request, budget: int, found: Mapping[str, Draft]) -> str:
-        names = list(self.proposers)
-        return names[(5 * int(request.request_id) + request.num_tokens) % len(names)]
+    turns = 0
+
+    def _choose(self, request_id: str, offers: Offers) -> str:
+        self.turns += 1
+        return self.methods[(5 * int(request_id) + self.turns) % len(self.methods)]
+
+
+class Shuffled(HybridProposer):
+    """A hybrid that takes every method in turn."""
+
+    def bind(self, target: Any) -> None:
+        super().bind(target)
+        chooser = InTurn(list(self.proposers), self.lookups, self.num_speculative_tokens)
+        self.autopilot = Autopilot(chooser, self.drafters)
 
 
 class EveryLength:
@@ -96,7 +109,7 @@ def test_a_hundred_requests_of_every_kind(
         engine.scheduler.check_integrity()
 
     assert engine.scheduler.num_preemptions
-    assert all(book.num_drafts for book in proposer.books.values())
+    assert {name for name, _ in proposer.autopilot.decisions} == {*proposer.proposers, "off"}
     assert 0 < engine.counters.num_accepted_tokens < engine.counters.num_draft_tokens
     assert sum(request.finish_reason == "abort" for request in requests) > 2
     plain = engine_of(rule, None, max_num_seqs=1, enable_prefix_caching=False)

@@ -192,7 +192,7 @@ def test_a_sink_that_fails_has_lost_its_caller() -> None:
     def bad(output: StepOutput) -> None:
         raise RuntimeError("the loop is closed")
 
-    requests = [engine.make_request([1, 2, 3, i], LONG, str(i)) for i in range(2)]
+    requests = [engine.admission.make_request([1, 2, 3, i], LONG, str(i)) for i in range(2)]
     router.submit(requests[:1], bad)
     router.submit(requests[1:], good.append)
     router.close()

@@ -16,11 +16,11 @@ from transformers import AutoModelForCausalLM as Auto
 from fairdraft import SamplingParams
 from fairdraft.config import EngineConfig, SpeculativeConfig
 from fairdraft.engine.engine import Engine
-from fairdraft.errors import CheckpointError, ConfigError
+from fairdraft.errors import CheckpointError, ConfigError, ProposerError
 from fairdraft.heads import KINDS, Batch, kind_of, load_head, read_head_file
 from fairdraft.heads.mtp import load_mtp, read_mtp
 from fairdraft.models import ModelRunner
-from fairdraft.proposers import Rows, build_proposer
+from fairdraft.proposers import Settled, build_proposer
 from fairdraft.testing import check_proposer
 from tests.conftest import tiny_tokenizer, write_tiny
 from tests.heads.cases import CASES, MOST, Case, acceptance_length, run_checked
@@ -155,11 +155,11 @@ def test_hidden_states_one_position_off_are_caught(
     drafter = type(proposer.drafter)
     observe = drafter.observe
 
-    def faulty(self: Any, rows: Rows) -> None:
+    def faulty(self: Any, rows: Settled) -> None:
         observe(self, replace(rows, hidden={i: h.roll(1, 0) for i, h in rows.hidden.items()}))
 
     monkeypatch.setattr(drafter, "observe", faulty)
-    with pytest.raises(AssertionError, match="not what a plain computation says"):
+    with pytest.raises(ProposerError, match="not what a plain computation says"):
         run_checked(case, tiny("llama"), folder)
 
 

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from fairdraft.config import shown
 from fairdraft.errors import FairdraftError, RequestError
 from fairdraft.inputs import encode_chat, parse_conversation, parse_conversations
 
@@ -76,7 +75,6 @@ def test_known_roles(role: str) -> None:
         ([{"role": "user", "content": [{"type": "text", "text": "a", "x": 1}]}], "the key 'x'"),
         ([{"role": "user", "content": "\udfff"}], "message 0 is not valid Unicode"),
     ],
-    ids=shown,
 )
 def test_what_is_no_conversation_is_refused(messages: Any, words: str) -> None:
     with pytest.raises(RequestError, match=re.escape(words)):

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from fairdraft import SamplingParams
-from fairdraft.config import shown
 from fairdraft.errors import RequestError
 from fairdraft.inputs import check_against_model
 
@@ -29,7 +28,6 @@ MODEL: dict[str, Any] = {"vocab_size": 100, "tokenizer": None, "max_model_len": 
         ([5], {"stop": "x"}, "need a tokenizer"),
         ([5], {"bad_words": ["x"]}, "need a tokenizer"),
     ],
-    ids=shown,
 )
 def test_what_the_model_cannot_serve(prompt_ids: Any, values: Any, words: str) -> None:
     with pytest.raises(RequestError, match=re.escape(words)):

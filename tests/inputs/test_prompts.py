@@ -12,7 +12,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairdraft.config import shown
 from fairdraft.errors import FairdraftError, RequestError
 from fairdraft.inputs import PromptInput, encode, parse_prompts
 
@@ -36,7 +35,6 @@ TOKENS = PromptInput(None, (3, 1, 2))
         OrderedDict(prompt_token_ids=np.array([3, 1, 2])),
         {"prompt_token_ids": iter([3, 1, 2]), "prompt": None},
     ],
-    ids=str,
 )
 def test_token_ids_are_one_prompt(form: Any) -> None:
     assert parse_prompts(form) == [TOKENS]
@@ -62,7 +60,7 @@ def test_a_generator_keeps_its_first_prompt() -> None:
     assert parse_prompts(np.array(["a", "b"])) == [PromptInput("a", None), PromptInput("b", None)]
 
 
-@pytest.mark.parametrize("none", [[], (), iter([]), {}.values()], ids=str)
+@pytest.mark.parametrize("none", [[], (), iter([]), {}.values()])
 def test_no_prompts_are_none(none: Any) -> None:
     assert parse_prompts(none) == []
 
@@ -113,7 +111,6 @@ def test_no_prompts_are_none(none: Any) -> None:
         ("a\ud800", "not valid Unicode text (it holds a lone surrogate)"),
         ([{"prompt": "a\ud800"}], "prompt 0 is not valid Unicode"),
     ],
-    ids=shown,
 )
 def test_what_is_no_prompt_is_refused(prompts: Any, words: str) -> None:
     with pytest.raises(RequestError, match=re.escape(words)):

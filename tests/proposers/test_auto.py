@@ -20,13 +20,15 @@ from transformers import AutoModelForCausalLM as Auto
 from fairdraft import LLM, SamplingParams
 from fairdraft.config import SpeculativeConfig
 from fairdraft.draft import EMPTY_DRAFT, Draft
+from fairdraft.economics.autopilot.beliefs import Beliefs
 from fairdraft.economics.costs.cost_surface import CostSurface, Point
+from fairdraft.economics.costs.live_costs import LiveCosts
 from fairdraft.economics.costs.profile import Profile
 from fairdraft.engine import engine as engine_module
 from fairdraft.engine.engine import Engine
 from fairdraft.errors import ConfigError
 from fairdraft.models import ModelRunner
-from fairdraft.proposers import Proposer, auto, registry
+from fairdraft.proposers import Proposer, registry
 from fairdraft.proposers.auto import AutoProposer
 from fairdraft.telemetry.environment import benchmark_environment
 from fairdraft.testing import (
@@ -64,7 +66,7 @@ class Remembering(AutoProposer):
         """How often who drafted."""
         total: Counter[str] = Counter()
         for proposer in cls.made:
-            for (method, _), count in proposer.decisions.items():
+            for (method, _), count in proposer.autopilot.decisions.items():
                 total[method] += count
         return total
 
@@ -72,8 +74,8 @@ class Remembering(AutoProposer):
 @pytest.fixture(autouse=True)
 def _drafters(register: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     register(toy=ToyProposer, lookup=Lookup, coin=CoinProposer)
-    for module in (auto, engine_module):
-        monkeypatch.setattr(module, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr(engine_module, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr(AutoProposer, "clock", lambda self: 0.0)
     Remembering.made.clear()
 
 
@@ -116,7 +118,13 @@ def run(proposer: Proposer, count: int = 6, params: SamplingParams = GREEDY) -> 
 
 
 def lengths(proposer: AutoProposer, method: str) -> list[int]:
-    return [length for name, length in proposer.decisions if name == method]
+    return [length for name, length in proposer.autopilot.decisions if name == method]
+
+
+def costs(proposer: AutoProposer) -> LiveCosts:
+    found = proposer.autopilot.chooser.costs
+    assert isinstance(found, LiveCosts)
+    return found
 
 
 # --- what it decides
@@ -133,7 +141,7 @@ def test_it_drafts_nothing_where_everything_is_dear(write: Callable[..., str]) -
     """A row costs a plain step: no survival is worth it, and trying must be saved up for first."""
     proposer = AutoProposer(4, [TOY, "lookup", "ngram"], write(growth=1.0, c=1.0))
     engine = run(proposer)
-    assert set(proposer.decisions) == {("off", 0)}
+    assert set(proposer.autopilot.decisions) == {("off", 0)}
     assert not engine.counters.num_draft_tokens
 
 
@@ -142,8 +150,8 @@ def test_where_nothing_pays_few_steps_decide(
 ) -> None:
     """Finding out takes a twentieth of a step: it is done ever less often."""
     clock = itertools.count()
-    monkeypatch.setattr(auto, "perf_counter", lambda: 0.05 * next(clock))
     proposer = AutoProposer(4, [TOY], write(growth=1.0, c=1.0))
+    proposer.clock = lambda: 0.05 * next(clock)
     decided: list[int] = []
     propose = proposer.propose
 
@@ -157,14 +165,15 @@ def test_where_nothing_pays_few_steps_decide(
     while engine.has_unfinished_requests:
         engine.step()
     assert decided == [0, 1, 3, 7, 15, 31]
-    assert proposer.decisions == {("off", 0): 39}
+    assert proposer.autopilot.decisions == {("off", 0): 39}
 
 
 def test_a_drafter_that_fails_is_left_but_for_trying(write: Callable[..., str]) -> None:
     proposer = AutoProposer(4, [{"method": "toy", "accuracy": 0.0}], write(growth=0.2, c=0.2))
     run(proposer, count=40)
-    drafted = sum(count for (name, _), count in proposer.decisions.items() if name == "toy")
-    assert 0 < drafted < 0.1 * sum(proposer.decisions.values())
+    decisions = proposer.autopilot.decisions
+    drafted = sum(count for (name, _), count in decisions.items() if name == "toy")
+    assert 0 < drafted < 0.1 * sum(decisions.values())
 
 
 @pytest.mark.parametrize("accuracy", [0.0, 1.0])
@@ -175,8 +184,8 @@ def test_the_text_judges_lookups_that_nobody_verifies(
     method = {"method": "lookup", "accuracy": accuracy}
     proposer = AutoProposer(4, [method], write(growth=1.0))
     run(proposer)
-    assert set(proposer.decisions) == {("off", 0)}
-    rates = proposer.controller.records["lookup"].rates((3, accuracy == 1.0))
+    assert set(proposer.autopilot.decisions) == {("off", 0)}
+    rates = proposer.autopilot.beliefs["lookup"].rates((3, accuracy == 1.0))
     if accuracy:
         assert min(rates) > 0.9
     else:
@@ -189,19 +198,13 @@ def test_records_agree_with_the_verdicts(
     """A drafter's drafts are noted as they were verified, each once; preempted ones are not."""
     proposer = AutoProposer(4, [TOY], write())
     noted: list[tuple[int, int]] = []
-    bind = AutoProposer.bind
+    record = Beliefs.record
 
-    def watched(self: AutoProposer, target: Any) -> None:
-        bind(self, target)
-        record = self.controller.record
+    def keep(self: Beliefs, name: str, kind: object, drafted: int, stood: int) -> None:
+        noted.append((drafted, stood))
+        record(self, name, kind, drafted, stood)
 
-        def keep(method: str, name: str, kind: object, drafted: int, stood: int) -> None:
-            noted.append((drafted, stood))
-            record(method, name, kind, drafted, stood)
-
-        self.controller.record = keep  # type: ignore[method-assign]
-
-    monkeypatch.setattr(AutoProposer, "bind", watched)
+    monkeypatch.setattr(Beliefs, "record", keep)
     engine = Engine(
         toy_config(num_gpu_blocks_override=24, max_num_batched_tokens=12),
         ToyRunner(),
@@ -224,10 +227,10 @@ def test_records_agree_with_the_verdicts(
 def test_nothing_is_left_of_requests_that_ended(write: Callable[..., str]) -> None:
     proposer = AutoProposer(4, [TOY, "lookup", "suffix"], write())
     run(proposer)
-    assert not proposer._shadows._waiting
-    assert not proposer._shadows._right
-    assert not proposer._asked
-    assert not any(records._own for records in proposer.controller.records.values())
+    assert not len(proposer.autopilot._unverified)
+    assert not proposer.autopilot._unverified._right
+    assert not proposer.autopilot._awaited
+    assert not any(beliefs._own for beliefs in proposer.autopilot.beliefs.values())
 
 
 def test_without_a_profile_it_looks_for_itself() -> None:
@@ -235,13 +238,13 @@ def test_without_a_profile_it_looks_for_itself() -> None:
     assert isinstance(proposer, AutoProposer)
     assert list(proposer.proposers) == ["suffix"]
     run(proposer)
-    assert proposer.controller.prices.step.rows == [1, 2, 3, 5]
+    assert costs(proposer).step.rows == [1, 2, 3, 5]
 
 
 def test_a_drafter_without_a_profile_is_priced_by_a_guess() -> None:
     proposer = AutoProposer(3, [TOY])
     run(proposer)
-    drafts = proposer.controller.prices.drafts("toy", 1, 100.0)
+    drafts = costs(proposer).drafts("toy", 1, 100.0)
     assert (drafts[1, 1:] > 0).all()
 
 
@@ -300,8 +303,8 @@ def test_self_drafting_passes_the_suite(
 class Peeking(AutoProposer):
     """Looks at what was drawn, and takes it back where it is unlikely."""
 
-    def _ask(self, *args: Any) -> list[Draft]:
-        drafts = super()._ask(*args)
+    def propose(self, *args: Any) -> list[Draft]:
+        drafts = super().propose(*args)
         return [
             EMPTY_DRAFT if len(draft) and draft.token_ids[0] == 1 else draft for draft in drafts
         ]
@@ -310,8 +313,8 @@ class Peeking(AutoProposer):
 class Shortening(AutoProposer):
     """Decides the length by what was drawn."""
 
-    def _ask(self, *args: Any) -> list[Draft]:
-        return [d.trimmed(len(d) - (1 in d.token_ids[-1:])) for d in super()._ask(*args)]
+    def propose(self, *args: Any) -> list[Draft]:
+        return [d.trimmed(len(d) - (1 in d.token_ids[-1:])) for d in super().propose(*args)]
 
 
 def check_coins(kind: type[AutoProposer], profile: str) -> None:
@@ -356,7 +359,7 @@ def test_the_demo_model_says_the_same(demo: LLM, write: Callable[..., str]) -> N
     )
     assert found == plain
     assert llm.counters.num_accepted_tokens > 3
-    assert {name for name, _ in proposer.decisions} >= {"suffix", "eagle3"}
+    assert {name for name, _ in proposer.autopilot.decisions} >= {"suffix", "eagle3"}
     assert llm.engine.scheduler.num_preemptions
 
 
@@ -387,7 +390,7 @@ def test_a_drafter_that_the_profile_lacks_is_guessed(write: Callable[..., str]) 
     proposer = AutoProposer(2, [TOY], write(drafters=["another"]))
     proposer.bind(ToyRunner())
     # A profiled step takes a second here, and a draft token a tenth of that, as far as is known.
-    assert proposer.controller.prices.drafts("toy", 1, 100)[1, 2] == pytest.approx(0.25)
+    assert costs(proposer).drafts("toy", 1, 100)[1, 2] == pytest.approx(0.25)
 
 
 def test_a_profile_of_another_machine_is_refused(write: Callable[..., str]) -> None:

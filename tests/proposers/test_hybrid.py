@@ -1,8 +1,8 @@
-"""A hybrid takes the method that pays, keeps its books straight, and never changes a token."""
+"""A hybrid takes the method that pays, learns from every verdict, and never changes a token."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -10,14 +10,23 @@ import pytest
 from fairdraft import LLM
 from fairdraft.config import SamplingParams, SpeculativeConfig
 from fairdraft.draft import Draft
+from fairdraft.economics.autopilot.beliefs import Beliefs
+from fairdraft.economics.autopilot.traced_drafts import ReplayClock
+from fairdraft.engine import engine as engine_module
 from fairdraft.engine.engine import Engine
 from fairdraft.errors import ConfigError
+from fairdraft.models.batch import FlatBatch, RunOutput
 from fairdraft.proposers import registry
-from fairdraft.proposers.books import Book
 from fairdraft.proposers.hybrid import HybridProposer
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
-from fairdraft.testing import ToyProposer, ToyRunner, check_proposer, toy_config
+from fairdraft.testing import (
+    ToyProposer,
+    ToyRunner,
+    ToyTreeProposer,
+    check_proposer,
+    toy_config,
+)
 
 GREEDY = SamplingParams(temperature=0, max_tokens=60, ignore_eos=True)
 GOOD = {"method": "toy", "accuracy": 0.9}
@@ -26,6 +35,12 @@ BAD = {"method": "toy", "accuracy": 0.1}
 
 class Lookup(ToyProposer):
     """The toy drafter, at no cost."""
+
+    is_lookup = True
+
+
+class TreeLookup(ToyTreeProposer):
+    """The toy's trees, at no cost."""
 
     is_lookup = True
 
@@ -39,7 +54,7 @@ class OneToken(Lookup):
 
 @pytest.fixture(autouse=True)
 def _drafters(register: Callable[..., None]) -> None:
-    register(toy=ToyProposer, lookup=Lookup, one=OneToken)
+    register(toy=ToyProposer, lookup=Lookup, one=OneToken, tree_lookup=TreeLookup)
 
 
 def run(proposer: HybridProposer, count: int = 12) -> Engine:
@@ -52,22 +67,34 @@ def run(proposer: HybridProposer, count: int = 12) -> Engine:
     return engine
 
 
+def taken(proposer: HybridProposer, method: str) -> int:
+    """How often a method drafted."""
+    decisions = proposer.autopilot.decisions
+    return sum(count for (name, _), count in decisions.items() if name == method)
+
+
 @pytest.mark.parametrize("methods", [[GOOD, BAD], [BAD, GOOD]])
 def test_the_better_drafter_is_taken(methods: list[dict[str, Any]]) -> None:
     proposer = HybridProposer(4, methods)
-    for book in proposer.books.values():
-        for _ in range(9):
-            book.clock.add(0.0)
-    run(proposer)
-    good, bad = (proposer.books[name] for name in ("toy", "toy#2"))
+    proposer.clock = lambda: 0.0  # both are free
+    run(proposer, count=24)
+    good, bad = (taken(proposer, name) for name in ("toy", "toy#2"))
     if methods[0] is BAD:
         good, bad = bad, good
-    assert good.num_drafts > 8 * bad.num_drafts > 0
+    assert good > 8 * bad > 0
 
 
-def test_books_agree_with_the_counters() -> None:
-    """Whatever was trimmed, preempted or never verified."""
-    proposer = HybridProposer(4, [GOOD, {"method": "lookup", "num_speculative_tokens": 2}])
+def test_beliefs_agree_with_the_counters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drafter's drafts are noted as they were verified, whatever was trimmed or preempted."""
+    noted: list[tuple[int, int]] = []
+    record = Beliefs.record
+
+    def keep(self: Beliefs, name: str, kind: object, drafted: int, stood: int) -> None:
+        noted.append((drafted, stood))
+        record(self, name, kind, drafted, stood)
+
+    monkeypatch.setattr(Beliefs, "record", keep)
+    proposer = HybridProposer(4, [GOOD])
     engine = Engine(
         toy_config(num_gpu_blocks_override=24, max_num_batched_tokens=12),
         ToyRunner(),
@@ -80,66 +107,89 @@ def test_books_agree_with_the_counters() -> None:
     while engine.has_unfinished_requests:
         engine.step()
     assert engine.scheduler.num_preemptions
-    books, counters = proposer.books.values(), engine.counters
-    assert sum(book.num_drafts for book in books) == counters.num_drafts
-    assert sum(book.num_draft_tokens for book in books) == counters.num_draft_tokens
-    assert sum(book.num_accepted_tokens for book in books) == counters.num_accepted_tokens
-    assert all(book.num_draft_tokens <= 2 * book.num_drafts for book in [proposer.books["lookup"]])
+    counters = engine.counters
+    assert len(noted) == counters.num_drafts
+    assert sum(drafted for drafted, _ in noted) == counters.num_draft_tokens
+    assert sum(stood for _, stood in noted) == counters.num_accepted_tokens
 
 
-def chosen(
-    proposer: HybridProposer, step_seconds: float, seconds: Sequence[float], expected: Sequence[int]
-) -> str:
-    """Which method drafts when times and records are these: of 100 drafted tokens so many stood."""
-    for _ in range(9):
-        proposer.step_clock.add(step_seconds)
-    for book, cost, accepted in zip(proposer.books.values(), seconds, expected, strict=True):
-        for _ in range(25):
-            book.record("before", 4, 4, accepted // 25)
-        for _ in range(9):
-            book.clock.add(cost)
-    before = {name: book.idle for name, book in proposer.books.items()}
-    request = Request("r", (1, 2, 3), GREEDY)
-    proposer.start(request)
-    proposer.propose([request], [4], [()], DraftNoise())
-    return next(name for name in before if proposer.books[name].idle == 0)
+class SlowToy(ToyProposer):
+    """The toy drafter, at a cost on a clock."""
+
+    clock: ReplayClock
+
+    def __init__(self, num_speculative_tokens: int, accuracy: float, seconds: float) -> None:
+        super().__init__(num_speculative_tokens, accuracy)
+        self.seconds = seconds
+
+    def draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
+        """Draft, and let the time pass that it takes."""
+        self.clock.seconds += self.seconds
+        return super().draft(request, budget, noise)
 
 
-def test_cost_counts() -> None:
-    two = [BAD, GOOD]
-    # (1 + 1) / (1 + 0.1) beats (1 + 3) / (1 + 2); with a cheap second one it is the other way.
-    assert chosen(HybridProposer(4, two), 1.0, [0.1, 2.0], [25, 75]) == "toy"
-    assert chosen(HybridProposer(4, two), 1.0, [0.1, 0.5], [25, 75]) == "toy#2"
+class SlowRunner(ToyRunner):
+    """Runs in a second a request."""
+
+    def __init__(self, clock: ReplayClock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def run(self, batch: FlatBatch, layers: Collection[int] = ()) -> RunOutput:
+        """Run, and let a second pass for each request."""
+        self.clock.seconds += batch.num_requests
+        return super().run(batch, layers)
+
+
+@pytest.mark.parametrize(("seconds", "dearer_is_better"), [(4.0, False), (0.2, True)])
+def test_cost_counts(
+    seconds: float,
+    dearer_is_better: bool,
+    register: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """(1 + 1) / (1 + 0.1) beats (1 + 3.4) / (1 + 4); at a fifth of a second it does not."""
+    clock = ReplayClock()
+    monkeypatch.setattr(engine_module, "perf_counter", clock)
+    monkeypatch.setattr(SlowToy, "clock", clock, raising=False)
+    register(slow=SlowToy)
+    cheap, dear = (
+        {"method": "slow", "accuracy": accuracy, "seconds": cost}
+        for accuracy, cost in ((0.5, 0.1), (0.9, seconds))
+    )
+    proposer = HybridProposer(4, [cheap, dear])
+    proposer.clock = clock
+    engine = Engine(toy_config(max_num_seqs=4), SlowRunner(clock), proposer=proposer)
+    for i in range(12):
+        engine.add_request((i, 1, 2), GREEDY)
+    while engine.has_unfinished_requests:
+        engine.step()
+    share = taken(proposer, "slow#2") / (taken(proposer, "slow") + taken(proposer, "slow#2"))
+    assert share > 0.8 if dearer_is_better else share < 0.2
 
 
 def test_a_lookup_is_taken_by_what_it_found() -> None:
-    assert chosen(HybridProposer(4, ["one", "lookup"]), 1.0, [0, 0], [50, 50]) == "lookup"
-    # Nothing found: the drafter drafts.
-    none = [{"method": "ngram"}, BAD]
-    assert chosen(HybridProposer(4, none), 1.0, [0, 0.1], [75, 25]) == "toy"
+    proposer = HybridProposer(4, ["one", {"method": "lookup", "accuracy": 0.9}])
+    run(proposer)
+    assert taken(proposer, "lookup") > 8 * taken(proposer, "one")
+    proposer = HybridProposer(4, ["ngram", GOOD])  # the toy's text hardly repeats itself
+    proposer.clock = lambda: 0.0
+    run(proposer)
+    assert taken(proposer, "toy") > 8 * taken(proposer, "ngram")
 
 
-def test_a_request_counts_for_itself_and_begins_like_the_others() -> None:
-    book = Book()
-    for _ in range(50):
-        book.record("a", 4, 4, 3)
-    assert book.expected("new", 4) == pytest.approx(3, abs=0.1)
-    for _ in range(50):
-        book.record("b", 4, 4, 0)
-    assert book.expected("b", 4) < 0.2 < 1 < book.expected("new", 4) < book.expected("a", 4)
-    book.forget("b")
-    assert book.expected("b", 4) == book.expected("new", 4)
+def test_lookups_of_trees_are_judged_by_the_text() -> None:
+    """Half of the likeliest tokens come second: a path through the tree is what the text confirms.
 
-
-def test_a_drafter_that_stops_early_is_judged_by_what_was_asked() -> None:
-    """Drafts of one token out of eight, half of them right: half a token is what it is worth."""
-    book = Book()
-    for i in range(100):
-        book.record("a", 8, 1, i % 2)
-    assert book.expected("new", 8) == pytest.approx(0.5, abs=0.1)
-    for _ in range(300):
-        book.record("a", 8, 0, 0)  # and where it declines altogether, nothing
-    assert book.expected("new", 8) < 0.3
+    Nobody verifies them beside a drafter that is always right, and still they are known.
+    """
+    right = {"method": "toy", "accuracy": 1.0}
+    proposer = HybridProposer(6, [right, "tree_lookup"])
+    proposer.clock = lambda: 0.0
+    run(proposer)
+    assert taken(proposer, "toy") > 8 * taken(proposer, "tree_lookup")
+    beliefs = proposer.autopilot.beliefs["tree_lookup"]
+    assert min(beliefs.rates((0, 2, True))[:2]) > 0.9  # two levels, each with the likeliest token
 
 
 def test_it_passes_the_suite() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fairdraft.heads.draft_model import target_ids
 from fairdraft.models import EarlyExit, FlatBatch, ModelRunner
-from fairdraft.proposers.base import Needs, Rows
+from fairdraft.proposers.base import Needs, Settled
 from fairdraft.proposers.drafting.drafter import Drafter, Underway
 from fairdraft.proposers.drafting.spans import Span, flat_batch
 from fairdraft.proposers.options import DraftShape
@@ -125,7 +125,7 @@ class ModelDrafter(CausalDrafter):
         self._read.pop(request.request_id, None)
         self._drafted.pop(request.request_id, None)
 
-    def observe(self, rows: Rows) -> None:
+    def observe(self, rows: Settled) -> None:
         """Read prompt chunks; tokens before the first one shown lie in cached blocks."""
         behind: list[Span] = []
         for i, request_id in enumerate(rows.request_ids):

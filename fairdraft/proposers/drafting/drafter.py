@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.kv import LayerShape
 from fairdraft.models import ModelRunner
-from fairdraft.proposers.base import Needs, Rows
+from fairdraft.proposers.base import Needs, Settled
 from fairdraft.proposers.options import DraftShape
 from fairdraft.request import Request
 
@@ -50,10 +50,10 @@ class Drafter(ABC):
     def start(self, request: Request) -> None:
         """Begin a request, or begin it again with its KV gone."""
 
-    def observe(self, rows: Rows) -> None:
+    def observe(self, rows: Settled) -> None:
         """Read what stands after a step."""
 
-    def defer(self, rows: Rows) -> None:
+    def defer(self, rows: Settled) -> None:
         """Take what stands after a step while nobody wants drafts; reading it may wait."""
         self.observe(rows)
 

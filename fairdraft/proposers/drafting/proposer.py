@@ -8,7 +8,7 @@ from typing import Any
 from fairdraft.draft import Draft
 from fairdraft.errors import ConfigError
 from fairdraft.models import ModelRunner
-from fairdraft.proposers.base import Proposer, Rows
+from fairdraft.proposers.base import Proposer, Settled
 from fairdraft.proposers.drafting.drafter import Drafter, DrafterSource
 from fairdraft.proposers.drafting.loop import DraftLoop
 from fairdraft.proposers.options import DRAFT_KEYS, DraftOptions
@@ -64,11 +64,11 @@ class ModelProposer(Proposer):
         """Begin a request, or begin it again."""
         self.drafter.start(request)
 
-    def observe(self, rows: Rows) -> None:
+    def observe(self, rows: Settled) -> None:
         """Let the drafter read what stands."""
         self.drafter.observe(rows)
 
-    def defer(self, rows: Rows) -> None:
+    def defer(self, rows: Settled) -> None:
         """Let the drafter keep what stands for later."""
         self.drafter.defer(rows)
 

@@ -1,4 +1,4 @@
-"""Rows that a drafter runs: places of a request's text and draft, side by side in one batch."""
+"""Settled that a drafter runs: places of a request's text and draft, side by side in one batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fairdraft.request import Request
 
 @dataclass(frozen=True)
 class Span:
-    """Rows of one request that a drafter runs: places first … last − 1 of its text and draft.
+    """Settled of one request that a drafter runs: places first … last − 1 of its text and draft.
 
     Args:
         request: its tokens come first.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fairdraft.heads.dflash import DFlashHead
 from fairdraft.models import FlatBatch, ModelRunner
-from fairdraft.proposers.base import Needs, Rows
+from fairdraft.proposers.base import Needs, Settled
 from fairdraft.proposers.drafting.drafter import Underway
 from fairdraft.proposers.heads.parallel import ParallelDrafter
 from fairdraft.proposers.heads.runtime import HeadRuntime, logits_of
@@ -43,7 +43,7 @@ class DFlashDrafter(ParallelDrafter):
         self.needs = Needs(head.config.layer_ids, 1 + shape.depth)
 
     @torch.inference_mode()
-    def observe(self, rows: Rows) -> None:
+    def observe(self, rows: Settled) -> None:
         """Write keys and values of every row that stands over those of a block's rows."""
         if not rows.token_ids:
             return

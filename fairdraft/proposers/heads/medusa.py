@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fairdraft.heads.medusa import MedusaHead
 from fairdraft.models import ModelRunner
-from fairdraft.proposers.base import Needs, Rows
+from fairdraft.proposers.base import Needs, Settled
 from fairdraft.proposers.drafting.drafter import Underway
 from fairdraft.proposers.heads.parallel import ParallelDrafter
 from fairdraft.proposers.heads.runtime import logits_of
@@ -41,7 +41,7 @@ class MedusaDrafter(ParallelDrafter):
         """Forget a request."""
         self._hidden.pop(request_id, None)
 
-    def observe(self, rows: Rows) -> None:
+    def observe(self, rows: Settled) -> None:
         """Keep the hidden state behind each text's end."""
         states = rows.hidden[self.last]
         for i, name in enumerate(rows.request_ids):

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairdraft.economics.prices import UNREAD_ROWS
+from fairdraft.economics.costs.live_costs import UNREAD_ROWS
 from fairdraft.kv import LayerShape
 from fairdraft.models import FlatBatch, ModelRunner
-from fairdraft.proposers.base import Needs, Rows
+from fairdraft.proposers.base import Needs, Settled
 from fairdraft.proposers.drafting.drafter import Drafter, Underway
 from fairdraft.proposers.drafting.spans import Span, flat_batch
 from fairdraft.proposers.heads.runtime import HeadRuntime, logits_of
@@ -43,17 +43,17 @@ class _State:
     begun: bool = False
     first_block: int = 0
     num_read: int = 0
-    unread: deque[tuple[Rows, int, int]] = field(default_factory=deque)
+    unread: deque[tuple[Settled, int, int]] = field(default_factory=deque)
     num_unread: int = 0
 
 
-def _length(unread: tuple[Rows, int, int]) -> int:
+def _length(unread: tuple[Settled, int, int]) -> int:
     """Count the rows of one step that wait."""
     _, first, last = unread
     return last - first
 
 
-def _copied(rows: Rows, first: int, last: int) -> tuple[Rows, int, int]:
+def _copied(rows: Settled, first: int, last: int) -> tuple[Settled, int, int]:
     """Return these rows alone: a view would keep the whole step's hidden states alive."""
     some = slice(first, last)
     hidden = {layer: state[some].clone() for layer, state in rows.hidden.items()}
@@ -110,7 +110,7 @@ class RecurrentDrafter(Drafter):
         self._states.pop(request_id, None)
 
     @torch.inference_mode()
-    def observe(self, rows: Rows) -> None:
+    def observe(self, rows: Settled) -> None:
         """Run the head over every row that stands."""
         states = [self._states[name] for name in rows.request_ids]
         self._catch_up(states)
@@ -131,7 +131,7 @@ class RecurrentDrafter(Drafter):
         seen = torch.cat([rows.hidden[layer] for layer in self.head.config.layer_ids], dim=-1)
         self._run_text(batch, seen, states)
 
-    def defer(self, rows: Rows) -> None:
+    def defer(self, rows: Settled) -> None:
         """Keep the latest rows of each request, to be run when a draft is asked for.
 
         Older ones are dropped: the head then reads the text from a later block on.
@@ -160,7 +160,7 @@ class RecurrentDrafter(Drafter):
         """Run the head over the rows of these requests that wait."""
         self._catch_up([self._states[name] for name in request_ids])
 
-    def _begin(self, rows: Rows, states: Sequence[_State]) -> None:
+    def _begin(self, rows: Settled, states: Sequence[_State]) -> None:
         """Learn, where a request started on cached blocks, which of them the head has run."""
         if all(state.begun for state in states):
             return

@@ -14,7 +14,7 @@ from fairdraft import LLM, SamplingParams
 from fairdraft.config import EngineConfig
 from fairdraft.draft import Draft
 from fairdraft.engine.engine import Engine
-from fairdraft.errors import CheckpointError, ConfigError
+from fairdraft.errors import CheckpointError, ConfigError, ProposerError
 from fairdraft.models import FlatBatch, ModelRunner
 from fairdraft.proposers.draft_model import DraftModelProposer
 from fairdraft.proposers.draft_model.drafters import ModelDrafter
@@ -250,7 +250,7 @@ def test_a_fault_in_the_drafters_kv_is_caught(
     plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch, tiny: Tiny
 ) -> None:
     plant(monkeypatch)
-    with pytest.raises(AssertionError, match="not its own draft"):
+    with pytest.raises(ProposerError, match="not its own draft"):
         run(FromScratch(4, str(tiny("llama"))), target(tiny))
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fairdraft.errors import ConfigError
-from fairdraft.proposers import Rows
+from fairdraft.errors import ConfigError, ProposerError
+from fairdraft.proposers import Settled
 from fairdraft.proposers.drafting import Underway
 from fairdraft.proposers.heads import DFlashProposer
 from fairdraft.proposers.heads.dflash import DFlashDrafter
@@ -39,7 +39,7 @@ def a_blocks_kv_not_cropped(patch: pytest.MonkeyPatch) -> None:
         self.__dict__.setdefault("written", set()).update(batch.slots.tolist())
         return batch
 
-    def faulty(self: DFlashDrafter, rows: Rows) -> None:
+    def faulty(self: DFlashDrafter, rows: Settled) -> None:
         storage = self.runtime.kv()
         written = self.__dict__.get("written", set())
         kept = {s: storage.keys[0][s].clone() for s in rows.slots if s in written}
@@ -91,7 +91,7 @@ def test_a_fault_is_caught(
     folder: Path,
 ) -> None:
     plant(monkeypatch)
-    with pytest.raises(AssertionError, match="not what a plain computation says"):
+    with pytest.raises(ProposerError, match="not what a plain computation says"):
         run_checked(CASE, tiny("llama"), folder)
 
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from fairdraft import LLM
 from fairdraft.engine import engine as engine_module
-from fairdraft.errors import CheckpointError
+from fairdraft.errors import CheckpointError, ProposerError
 from fairdraft.heads.eagle3 import Eagle3Head
 from fairdraft.kv import KVManager
-from fairdraft.proposers import Rows
+from fairdraft.proposers import Settled
 from fairdraft.proposers.heads import Eagle3Proposer
 from fairdraft.proposers.heads.recurrent import RecurrentDrafter
 from tests.heads.cases import BY_NAME, acceptance_length, run_checked
@@ -49,7 +49,7 @@ def a_rejected_rows_hidden_states_fed_on(patch: pytest.MonkeyPatch) -> None:
     """Where a draft was rejected, the row after the last accepted one speaks."""
     rows = engine_module.standing_rows
 
-    def faulty(step: Any, verdicts: Any, kv: Any, batch: Any, output: Any, seconds: Any) -> Rows:
+    def faulty(step: Any, verdicts: Any, kv: Any, batch: Any, output: Any, seconds: Any) -> Settled:
         found = rows(step, verdicts, kv, batch, output, seconds)
         hidden = {layer: state.clone() for layer, state in found.hidden.items()}
         for i, (entry, verdict) in enumerate(zip(step, verdicts, strict=True)):
@@ -73,7 +73,7 @@ def a_prefix_hit_taken_whole(patch: pytest.MonkeyPatch) -> None:
 
 
 def kv_of_rejected_drafts_kept(patch: pytest.MonkeyPatch) -> None:
-    """Rows that stand do not write their KV anew where a draft row wrote before."""
+    """Settled that stand do not write their KV anew where a draft row wrote before."""
     run = RecurrentDrafter._run
 
     def faulty(self: RecurrentDrafter, batch: Any, hidden: Tensor, states: Any) -> Any:
@@ -105,7 +105,7 @@ def test_a_fault_is_caught(
     write_head: Write,
 ) -> None:
     plant(monkeypatch)
-    with pytest.raises(AssertionError, match="not what a plain computation says"):
+    with pytest.raises(ProposerError, match="not what a plain computation says"):
         run_checked(CASE, tiny("llama"), write_head())
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from fairdraft.errors import ConfigError
+from fairdraft.errors import ConfigError, ProposerError
 from fairdraft.heads.medusa import MedusaHead
 from fairdraft.proposers.heads import MedusaProposer
 from tests.heads.cases import BY_NAME, run_checked
@@ -34,7 +34,7 @@ def test_heads_shifted_by_one_are_caught(
         return [*states[1:], states[0]]
 
     monkeypatch.setattr(MedusaHead, "forward", faulty)
-    with pytest.raises(AssertionError, match="not what a plain computation says"):
+    with pytest.raises(ProposerError, match="not what a plain computation says"):
         run_checked(CASE, tiny("llama"), folder)
 
 

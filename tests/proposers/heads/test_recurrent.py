@@ -18,8 +18,9 @@ from fairdraft import SamplingParams
 from fairdraft.config import EngineConfig
 from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.engine.engine import Engine
+from fairdraft.errors import ProposerError
 from fairdraft.models import ModelRunner
-from fairdraft.proposers import Rows
+from fairdraft.proposers import Settled
 from fairdraft.proposers.drafting import Underway
 from fairdraft.proposers.heads import Eagle3Proposer, recurrent
 from fairdraft.proposers.heads.recurrent import RecurrentDrafter
@@ -78,7 +79,7 @@ class Sleepy(RecurrentDrafter):
     def asleep(self) -> bool:
         return self.step % (self.naps + 3) < self.naps
 
-    def observe(self, rows: Rows) -> None:
+    def observe(self, rows: Settled) -> None:
         self.step += 1
         if self.asleep:
             self.defer(rows)
@@ -221,7 +222,7 @@ def test_a_long_prompt_is_not_kept_whole(
     class Away(Eagle3Proposer):
         most = 0
 
-        def observe(self, rows: Rows) -> None:
+        def observe(self, rows: Settled) -> None:
             self.defer(rows)
             drafter: Any = self.drafter
             for state in drafter._states.values():
@@ -249,7 +250,7 @@ def test_a_long_prompt_is_not_kept_whole(
 class Trusting(Sleepy):
     """Takes every cached block for one that it has run."""
 
-    def defer(self, rows: Rows) -> None:
+    def defer(self, rows: Settled) -> None:
         super().defer(rows)
         self._unwritten.clear()
 
@@ -275,7 +276,7 @@ class Forgetful(Sleepy):
 def test_a_fault_is_caught(
     fault: type[Sleepy], tiny: Tiny, sleepy: Callable[..., SleepyProposer]
 ) -> None:
-    with pytest.raises(AssertionError, match="not what a plain computation says"):
+    with pytest.raises(ProposerError, match="not what a plain computation says"):
         texts(tiny, sleepy(fault))
 
 
@@ -296,5 +297,5 @@ def test_a_block_marked_written_too_early_is_caught(
             super()._catch_up(states)
 
     proposer = sleepy(Late, naps=14)
-    with pytest.raises(AssertionError, match="not what a plain computation says"):
+    with pytest.raises(ProposerError, match="not what a plain computation says"):
         texts(tiny, proposer, enable_prefix_caching=False)

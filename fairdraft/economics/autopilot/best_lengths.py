@@ -1,4 +1,4 @@
-"""How long each request's next draft should be, and who makes it: the batch's best tokens a second.
+"""Draft lengths chosen request by request, 0 included: the batch's best tokens a second.
 
 Every token that a request may draft has a chance to stand, its survival, and adds a row to the
 step. Merged over all requests, best first, so many are taken as make the step worth most:
@@ -14,17 +14,15 @@ lossless. A drafter is asked only after it is decided how far.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairdraft.economics.filling import Pace, fill
-from fairdraft.economics.patience import Patience
-from fairdraft.economics.prices import Prices
-from fairdraft.economics.records import DRAFTER_RATES, Records
+from fairdraft.economics.autopilot.allocate import Allocate, Pace, allocate
+from fairdraft.economics.autopilot.backoff import Backoff
+from fairdraft.economics.autopilot.decision import Decision, Offers, beliefs_of
+from fairdraft.economics.costs.live_costs import LiveCosts
 
 FloatArray = NDArray[np.float64]
 
@@ -33,123 +31,89 @@ EXPLORERS = 8  # requests at most that try together, one token each
 HORIZON = 64  # steps over which reading up on the text pays off
 
 
-def heat_of(temperature: float) -> int:
-    """Drafts for requests that are sampled alike come to the same: 0 is greedy, 4 is 2 or more."""
-    return min(math.ceil(2 * temperature), 4)
-
-
-@dataclass(frozen=True)
-class Offer:
-    """What a method could draft for a request.
+class BestLengths:
+    """Chooser of the drafts that make the batch's tokens a second highest; none, if none pays.
 
     Args:
-        length: tokens: found, of a lookup; else the most that are of use.
-        kind: what is known of the draft without drawing it; drafts of a kind are alike.
-    """
-
-    length: int
-    kind: Hashable = None
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Who drafts how many tokens for each request.
-
-    Args:
-        methods: per request; None where nothing is drafted.
-        lengths: per request, 0 where nothing is.
-        gain: expected tokens a second over those of a plain step, less 1.
-    """
-
-    methods: list[str | None]
-    lengths: list[int]
-    gain: float
-
-
-class Controller:
-    """Decides, and learns from what became of it.
-
-    Args:
-        prices: of steps and drafts.
+        costs: of steps and drafts.
         lookups: methods whose drafts may be looked at.
         drafters: methods that must be asked.
         k: longest draft.
+        allocate: the plain function of that name, or its compiled form.
     """
 
+    defers = True
+
     def __init__(
-        self, prices: Prices, lookups: Sequence[str], drafters: Sequence[str], k: int
+        self,
+        costs: LiveCosts,
+        lookups: Sequence[str],
+        drafters: Sequence[str],
+        k: int,
+        allocate: Allocate = allocate,
     ) -> None:
-        self.prices = prices
+        self.costs = costs
         self.lookups = tuple(lookups)
         self.drafters = tuple(drafters)
         self.k = k
-        self.records = {method: Records(k) for method in lookups}
-        self.records |= {method: Records(k, DRAFTER_RATES) for method in drafters}
+        self.beliefs = beliefs_of(lookups, drafters, k)
+        self._allocate = allocate
         self._pace = Pace()
         self._account = 0.0  # seconds that may be spent on exploring
         self._turn = 0  # of the drafter that explores next
-        self._patience = Patience()
+        self._backoff = Backoff()
         self._tested: dict[str, int] = {}  # request → decision in which a drafter was last tried
         self._decisions = 0
         self._nothing = [0.0] * k
         self._blanks: dict[int, tuple[FloatArray, FloatArray]] = {}
         none, free = self._blank(1)
-        fill(none, none, prices.steps(1, 0), free, 0.0, k, 1.0)  # compiles
+        allocate(none, none, costs.steps(1, 0), free, 0.0, k, 1.0)  # compiles, if it is to be
 
     def rests(self, request_ids: Sequence[str]) -> bool:
-        """Whether nothing is to be drafted in this step either; then `decide` is not called.
+        """Tell whether nothing is to be drafted in this step either; `decide` is then left out.
 
         Args:
             request_ids: that decode.
         """
-        return self._patience.rests(request_ids)
+        return self._backoff.rests(request_ids)
 
     def learn_deciding(self, seconds: float) -> None:
         """Note what it took to find that nothing pays, lookups included."""
-        self._patience.learn_deciding(seconds)
+        self._backoff.learn_deciding(seconds)
 
     def wants_lookup(self, requests: int, context: float) -> bool:
-        """Whether lookups should be made before this decision."""
+        """Tell whether lookups should be made before this decision."""
         if not self.lookups:
             return False
-        cost = requests * sum(self.prices.lookup(method) for method in self.lookups)
-        return self._patience.wants_lookup(cost / float(self.prices.steps(requests, context)[0]))
+        cost = requests * sum(self.costs.lookup(method) for method in self.lookups)
+        return self._backoff.wants_lookup(cost / float(self.costs.steps(requests, context)[0]))
 
     def decide(
         self,
         request_ids: Sequence[str],
-        found: Sequence[Mapping[str, Offer]],
-        asked: Sequence[Mapping[str, Offer]],
+        found: Sequence[Offers],
+        asked: Sequence[Offers],
         context: float,
         behind: Mapping[str, float] | None = None,
         looked: bool = True,
     ) -> Decision:
-        """The drafts of the next step.
-
-        Args:
-            request_ids: that decode.
-            found: per request what lookups found.
-            asked: per request what drafters could be asked for.
-            context: mean tokens of each request.
-            behind: by drafter, seconds that it would need to read up on the text.
-            looked: whether lookups were made.
-        """
+        """Return the drafts of the next step; arguments as of `Chooser.decide`."""
         self._decisions += 1
-        passed = max(self._patience.passed, 1)
+        passed = max(self._backoff.passed, 1)
         waits = behind or {}
         count = len(request_ids)
-        plain = self.prices.steps(count, context)
+        plain = self.costs.steps(count, context)
         if not (self.drafters or any(found)):
             self._pace.add(1.0, 1.0, passed)
             nothing = 0.0 if looked else None
-            self._patience.decided(request_ids, False, False, nothing, float(plain[0]))
-            return Decision([None] * count, [0] * count, 0.0)
+            self._backoff.decided(request_ids, False, False, nothing, float(plain[0]))
+            return Decision([None] * count, [0] * count)
         gains, chosen = self._lookup_gains(request_ids, found)
         base = count / float(plain[0])
         pace = base * self._pace.speedup
         if any(found):
             nobody, free = self._blank(count)
-            tokens, seconds, best, _ = fill(gains, nobody, plain, free, 0.0, 0, pace)
+            tokens, seconds, best, _ = self._allocate(gains, nobody, plain, free, 0.0, 0, pace)
         else:
             tokens, seconds, best = float(count), float(plain[0]), np.zeros(count, np.int64)
         methods: list[str | None] = list(chosen)
@@ -157,9 +121,9 @@ class Controller:
         promised: dict[str, FloatArray] = {}
         for drafter in self.drafters:
             own = promised[drafter] = self._gains(drafter, request_ids, asked)
-            costs = self.prices.drafts(drafter, count, context)
+            costs = self.costs.drafts(drafter, count, context)
             late = waits.get(drafter, 0.0) / HORIZON
-            plan = fill(gains, own, plain, costs, late, self.k, pace)
+            plan = self._allocate(gains, own, plain, costs, late, self.k, pace)
             if plan[0] - pace * plan[1] > tokens - pace * seconds:
                 tokens, seconds, best, takes = plan
                 methods = [
@@ -176,60 +140,53 @@ class Controller:
                 for name, method, length in zip(request_ids, methods, best, strict=True)
                 if method != drafter or not length
             ]
-            self.records[drafter].fade(others, len(others) == count, passed)
+            self.beliefs[drafter].fade(others, len(others) == count, passed)
         lengths: list[int] = best.tolist()
         for i, length in enumerate(lengths):
             if not length:
                 methods[i] = None
             elif methods[i] in self.drafters:
                 self._tested[request_ids[i]] = self._decisions
-        gain = tokens / seconds / base - 1
-        self._patience.decided(
+        self._backoff.decided(
             request_ids,
             paying,
             paying or bool(best.any()),
             brought if looked and self.lookups else None,
             float(plain[0]),
         )
-        return Decision(methods, lengths, gain)
-
-    def record(
-        self, method: str, request_id: str, kind: Hashable, drafted: int, stood: int
-    ) -> None:
-        """Note what became of a draft; see `Records.record`."""
-        self.records[method].record(request_id, kind, min(drafted, self.k), min(stood, self.k))
+        return Decision(methods, lengths)
 
     def forget(self, request_id: str) -> None:
-        """A request ended."""
+        """Forget a request that ended."""
         self._tested.pop(request_id, None)
-        for records in self.records.values():
-            records.forget(request_id)
+        for beliefs in self.beliefs.values():
+            beliefs.forget(request_id)
 
     def _blank(self, count: int) -> tuple[FloatArray, FloatArray]:
-        """What `fill` takes for a drafter that promises nothing and costs nothing."""
+        """Return what `allocate` takes for a drafter that promises nothing and costs nothing."""
         if count not in self._blanks:
             self._blanks[count] = np.zeros((count, self.k)), np.zeros((count + 1, self.k + 1))
         return self._blanks[count]
 
     def _lookup_gains(
-        self, request_ids: Sequence[str], found: Sequence[Mapping[str, Offer]]
+        self, request_ids: Sequence[str], found: Sequence[Offers]
     ) -> tuple[FloatArray, list[str | None]]:
-        """[B, k] survivals of each request's best lookup, and whose they are."""
+        """Return the survivals [B, k] of each request's best lookup, and whose they are."""
         rows = [self._nothing] * len(request_ids)
         chosen: list[str | None] = [None] * len(request_ids)
         for i, offers in enumerate(found):
             most = 0.0
             for method, offer in offers.items():
-                row = self.records[method].survivals(request_ids[i], offer.kind, offer.length)
+                row = self.beliefs[method].survivals(request_ids[i], offer.kind, offer.length)
                 if (total := sum(row)) > most:
                     rows[i], chosen[i], most = row, method, total
         return np.array(rows), chosen
 
     def _gains(
-        self, method: str, request_ids: Sequence[str], offers: Sequence[Mapping[str, Offer]]
+        self, method: str, request_ids: Sequence[str], offers: Sequence[Offers]
     ) -> FloatArray:
-        """[B, k] survivals of each request's draft by a method, 0 beyond its length."""
-        survivals = self.records[method].survivals
+        """Return the survivals [B, k] of each request's draft by a method, 0 beyond its length."""
+        survivals = self.beliefs[method].survivals
         return np.array(
             [
                 survivals(name, each[method].kind, each[method].length)
@@ -242,7 +199,7 @@ class Controller:
     def _explore(
         self,
         request_ids: Sequence[str],
-        asked: Sequence[Mapping[str, Offer]],
+        asked: Sequence[Offers],
         promised: Mapping[str, FloatArray],
         plain: FloatArray,
         context: float,
@@ -267,7 +224,7 @@ class Controller:
         able.sort(key=lambda i: self._tested.get(request_ids[i], 0))
         able = able[:EXPLORERS]
         drafted = int(lengths.sum())
-        cost = float(self.prices.drafts(drafter, len(request_ids), context)[len(able), 1])
+        cost = float(self.costs.drafts(drafter, len(request_ids), context)[len(able), 1])
         share = len(able) / len(request_ids)  # of those that would have to read up
         cost += share * behind.get(drafter, 0.0)
         cost += float(plain[drafted + len(able)] - plain[drafted])

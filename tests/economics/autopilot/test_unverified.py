@@ -9,22 +9,17 @@ from operator import eq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairdraft.economics.controller import Controller
-from fairdraft.economics.costs.cost_surface import CostSurface, Point
-from fairdraft.economics.prices import Prices
-from fairdraft.economics.shadows import Shadow, Shadows
+from fairdraft.economics.autopilot.unverified import UnverifiedDraft, UnverifiedDrafts
 
 
-class Noting(Controller):
+class Noting:
     """Keeps what it is told."""
 
     def __init__(self) -> None:
-        super().__init__(Prices(CostSurface([Point(1, 1, 1, (1.0,))]), {}, 4), ["l"], [], 4)
         self.noted: list[tuple[int, int]] = []
 
-    def record(self, method: str, request_id: str, kind: object, drafted: int, stood: int) -> None:
-        """Learn it, and note it."""
-        super().record(method, request_id, kind, drafted, stood)
+    def learn(self, method: str, request_id: str, kind: object, drafted: int, stood: int) -> None:
+        """Note a verdict."""
         self.noted.append((drafted, stood))
 
 
@@ -32,35 +27,37 @@ def agree(draft: Sequence[int], text: Sequence[int]) -> int:
     return sum(takewhile(bool, map(eq, draft, text)))
 
 
-def shadow(text: Sequence[int], begin: int, draft: Sequence[int]) -> Shadow:
-    return Shadow("l", None, begin, len(draft), lambda place: agree(draft, text[begin:place]))
+def waiting(text: Sequence[int], begin: int, draft: Sequence[int]) -> UnverifiedDraft:
+    return UnverifiedDraft(
+        "l", None, begin, len(draft), lambda place: agree(draft, text[begin:place])
+    )
 
 
 def judged(text: Sequence[int], draft: Sequence[int], place: int) -> tuple[Noting, bool]:
     """A draft from the text's beginning, judged when so many tokens are written."""
-    controller = Noting()
-    shadows = Shadows(controller)
-    shadows.add("r", shadow(text, 0, draft))
-    shadows.judge("r", place)
-    return controller, shadows.right("r", "l")
+    verdicts = Noting()
+    unverified = UnverifiedDrafts(verdicts.learn)
+    unverified.add("r", waiting(text, 0, draft))
+    unverified.judge("r", place)
+    return verdicts, unverified.right("r", "l")
 
 
 def test_what_the_text_has_not_reached_waits() -> None:
-    controller, right = judged((1, 2, 3, 4), (1, 2, 3), 2)
-    assert not controller.noted
+    verdicts, right = judged((1, 2, 3, 4), (1, 2, 3), 2)
+    assert not verdicts.noted
     assert right
 
 
 def test_a_draft_is_wrong_once_the_text_goes_elsewhere() -> None:
-    controller, right = judged((1, 9, 9, 9), (1, 2, 3), 2)
-    assert controller.noted == [(3, 1)]
+    verdicts, right = judged((1, 9, 9, 9), (1, 2, 3), 2)
+    assert verdicts.noted == [(3, 1)]
     assert not right
 
 
 def test_a_draft_that_stood_whole_is_right_as_far_as_the_bonus_token() -> None:
     assert judged((1, 2, 3, 4), (1, 2), 2)[1]
-    controller, right = judged((1, 2, 3, 4), (1, 2), 3)
-    assert controller.noted == [(2, 2)]
+    verdicts, right = judged((1, 2, 3, 4), (1, 2), 3)
+    assert verdicts.noted == [(2, 2)]
     assert right
     assert not judged((1, 2, 3, 4), (1, 2), 4)[1]
 
@@ -74,21 +71,21 @@ def test_each_is_noted_once_whenever_it_is_judged(
     text: list[int], drafts: list[tuple[int, list[int]]], stops: set[int]
 ) -> None:
     """Drafts that the text's end cut off are right as far as it goes; none, if that is nowhere."""
-    controller = Noting()
-    shadows = Shadows(controller)
+    verdicts = Noting()
+    unverified = UnverifiedDrafts(verdicts.learn)
     begun = sorted((begin, draft) for begin, draft in drafts if begin < len(text))
     for place in range(len(text) + 1):
         if place in stops:
-            shadows.judge("r", place)
+            unverified.judge("r", place)
         for begin, draft in begun:
             if begin == place:
-                shadows.add("r", shadow(text, begin, draft))
-    shadows.finish("r", len(text))
+                unverified.add("r", waiting(text, begin, draft))
+    unverified.finish("r", len(text))
     expected = []
     for begin, draft in begun:
         stood = agree(draft, text[begin:])
         cut = stood < len(draft) and begin + stood == len(text)
         expected.append((stood, stood) if cut else (len(draft), stood))
-    assert sorted(controller.noted) == sorted(expected)
-    assert not shadows._waiting
-    assert not shadows._right
+    assert sorted(verdicts.noted) == sorted(expected)
+    assert not len(unverified)
+    assert not unverified._right

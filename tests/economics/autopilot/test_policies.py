@@ -1,17 +1,17 @@
-"""The controller on traffic that is easy, hard, or both, beside fixed lengths and the oracle."""
+"""The autopilot on traffic that is easy, hard, or both, beside fixed lengths and the oracle."""
 
 import numpy as np
 import pytest
 
-from fairdraft.economics.policies import Auto, Oracle, Static
-from fairdraft.economics.prices import Prices
-from fairdraft.economics.replay import replay
-from fairdraft.economics.traced import Text
+from fairdraft.economics.autopilot.draft_potential import TracedText
+from fairdraft.economics.autopilot.policies import Auto, Oracle, Static
+from fairdraft.economics.autopilot.replay import replay
+from fairdraft.economics.costs.live_costs import LiveCosts
 from tests.economics.conftest import K, linear
 
 
-def prices(profile):
-    return Prices(profile.step, {}, K)
+def costs(profile):
+    return LiveCosts(profile.step, {}, K)
 
 
 def traffic(kind, count, stands, length=120, seed=0):
@@ -23,7 +23,7 @@ def traffic(kind, count, stands, length=120, seed=0):
             accepted = int(min(rng.geometric(1 - stands) - 1, K)) if stands else 0
             rounds.append((K, accepted))
             written += accepted + 1
-        made.append(Text.of_rounds(f"{kind}{i}", 64, rounds, kind))
+        made.append(TracedText.of_rounds(f"{kind}{i}", 64, rounds, kind))
     return made
 
 
@@ -34,7 +34,7 @@ def test_auto_is_near_the_best_static_k_wherever_that_lies(lookup):
         texts = traffic("t", 24, stands, seed=3)
         rates = [replay(texts, Static(k), profile, "ngram", 4).rate for k in (0, 1, 2, 4, 8)]
         drafters = {} if lookup else profile.drafters
-        auto = Auto(Prices(profile.step, drafters, K), "ngram", lookup, K)
+        auto = Auto(LiveCosts(profile.step, drafters, K), "ngram", lookup, K)
         assert replay(texts, auto, profile, "ngram", 4).rate > 0.97 * max(rates)
 
 
@@ -47,7 +47,7 @@ def test_auto_beats_every_static_k_where_traffic_changes():
         for text in traffic(f"{kind}{i}", 12, stands, seed=i)
     ]
     rates = [replay(texts, Static(k), profile, "ngram", 4).rate for k in (0, 1, 2, 4, 8)]
-    auto = Auto(prices(profile), "ngram", True, K)
+    auto = Auto(costs(profile), "ngram", True, K)
     done = replay(texts, auto, profile, "ngram", 4)
     assert done.rate > max(rates)
     assert done.switches > 0
@@ -56,8 +56,8 @@ def test_auto_beats_every_static_k_where_traffic_changes():
 def test_nothing_beats_the_oracle():
     profile = linear(per_row=0.1)
     texts = traffic("t", 16, 0.6)
-    best = replay(texts, Oracle(prices(profile), None, K), profile, "ngram", 4).rate
+    best = replay(texts, Oracle(costs(profile), None, K), profile, "ngram", 4).rate
     for k in (0, 1, 2, 4, 8):
         assert replay(texts, Static(k), profile, "ngram", 4).rate <= best * 1.01
-    auto = Auto(prices(profile), "ngram", True, K)
+    auto = Auto(costs(profile), "ngram", True, K)
     assert replay(texts, auto, profile, "ngram", 4).rate <= best * 1.01

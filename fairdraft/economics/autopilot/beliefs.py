@@ -1,4 +1,8 @@
-"""What each method's drafts have come to: survivals of the workload, and of each request.
+"""Beliefs about drafts: how likely each token of a method's next draft is to be accepted.
+
+Counts of drafted and accepted tokens alone, of the workload and of each request; no token is kept,
+so that they leak no text from one request to another. Caches of text (a suffix index) are the
+proposers' own.
 
 A draft's j-th token stands, given those before it, with the workload's rate for drafts of its kind.
 A request does better or worse than that. Of the tokens it tested, a share stood; drawn towards what
@@ -36,21 +40,23 @@ MOST_LIKELY, LEAST_LIKELY = 0.1, 10.0  # bounds of φ
 
 
 class _Drafts:
-    """Of so many drafts that tested the token at each place, so many had it stand; older ones count
-    less."""
+    """Counts of drafts, by place: of those that tested the token there, how many had it stand.
+
+    Older drafts count less.
+    """
 
     def __init__(self, k: int) -> None:
         self.tested, self.stood = [0.0] * k, [0.0] * k
 
     def rates(self, prior: Sequence[float]) -> list[float]:
-        """[k]: drawn towards a prior."""
+        """Return the rates [k] at which tested tokens stood, drawn towards a prior [k]."""
         return [
             (stood + rate * PRIOR_TOKENS) / (tested + PRIOR_TOKENS)
             for tested, stood, rate in zip(self.tested, self.stood, prior, strict=True)
         ]
 
     def note(self, tested: int, stood: int) -> tuple[list[float], list[float]]:
-        """One draft more; by how much `tested` and `stood` grow."""
+        """Count one draft; return by how much `tested` and `stood` grew, [k] each."""
         grown = (
             [(MEMORY - 1) * n + (i < tested) for i, n in enumerate(self.tested)],
             [(MEMORY - 1) * n + (i < stood) for i, n in enumerate(self.stood)],
@@ -59,19 +65,19 @@ class _Drafts:
         return grown
 
     def add(self, grown: tuple[list[float], list[float]]) -> None:
-        """So much more."""
+        """Add to the counts, as `note` of another kind of drafts returned it."""
         tested, stood = grown
         self.tested = [n + more for n, more in zip(self.tested, tested, strict=True)]
         self.stood = [n + more for n, more in zip(self.stood, stood, strict=True)]
 
     def fade(self, memory: float) -> None:
-        """All count less."""
+        """Let every draft counted so far weigh less."""
         self.tested = [n * memory for n in self.tested]
         self.stood = [n * memory for n in self.stood]
 
 
-class Records:
-    """One method's.
+class Beliefs:
+    """Survivals that one method's drafts are expected to have, learned from their verdicts.
 
     Args:
         k: longest draft.
@@ -89,14 +95,14 @@ class Records:
         self._latest: Counts = NOTHING
 
     def rates(self, kind: Hashable) -> list[float]:
-        """[k]: of each token, given those before it, in drafts of this kind."""
+        """Return the rates [k]: of each token, given those before it, in drafts of this kind."""
         found = self._rates.get(kind)
         if found is None:
             found = self._rates[kind] = self._kinds[kind].rates(self._all.rates(self._prior))
         return found
 
     def survivals(self, request_id: str, kind: Hashable, length: int) -> list[float]:
-        """[k]: S_1 … of a request's next draft of so many tokens, 0 beyond them."""
+        """Return the survivals [k] of a request's next draft of so many tokens, 0 beyond them."""
         likeness, standing = self._likeness(request_id), 1.0
         found = [0.0] * self.k
         for i, rate in enumerate(self.rates(kind)[:length]):
@@ -105,20 +111,21 @@ class Records:
         return found
 
     def _likeness(self, request_id: str) -> float:
-        """φ."""
+        """Return φ of a request: its tokens stand with the workload's rate to this power."""
         now = _shrunk(self._latest, 1.0)
         own = self._own.get(request_id)
         return now if own is None else _shrunk(own, now)
 
     def record(self, request_id: str, kind: Hashable, drafted: int, stood: int) -> None:
-        """Note what became of a draft.
+        """Learn from the verdict on a draft.
 
         Args:
             request_id: whose.
             kind: of draft.
-            drafted: tokens that could be tested, at least 1.
+            drafted: tokens that could be tested, at least 1; those beyond k are left out.
             stood: how many of them did.
         """
+        drafted, stood = min(drafted, self.k), min(stood, self.k)
         tested = min(stood + 1, drafted)
         new = (tested, stood, sum(self.rates(kind)[:tested]))
         self._own[request_id] = _faded(self._own.get(request_id, NOTHING), OWN_MEMORY, new)
@@ -130,7 +137,7 @@ class Records:
             self._rates.clear()
 
     def fade(self, request_ids: Sequence[str], everybody: bool, steps: int) -> None:
-        """These requests were not tested: what is known of them grows old.
+        """Trust beliefs less about requests for which nothing was drafted to test them.
 
         Args:
             request_ids: that decode, but drafted nothing with this method.
@@ -152,12 +159,12 @@ class Records:
             self._rates.clear()
 
     def forget(self, request_id: str) -> None:
-        """A request ended; what the workload learnt from it stays."""
+        """Forget a request that ended; what the workload learnt from it stays."""
         self._own.pop(request_id, None)
 
 
 def _shrunk(counts: Counts, towards: float) -> float:
-    """The exponent that these counts tell, drawn towards another one, within bounds."""
+    """Return the exponent φ that these counts tell, drawn towards another one, within bounds."""
     tested, stood, expected = counts
     if tested < 1e-3:
         return towards
@@ -167,6 +174,6 @@ def _shrunk(counts: Counts, towards: float) -> float:
 
 
 def _faded(counts: Counts, memory: float, new: Counts = NOTHING) -> Counts:
-    """Older counts weigh less; new ones in full."""
+    """Return the counts with older ones weighing less and new ones in full."""
     tested, stood, expected = (memory * old + more for old, more in zip(counts, new, strict=True))
     return tested, stood, expected

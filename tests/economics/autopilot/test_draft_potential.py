@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from fairdraft.economics.traced import Text, read_trace
+from fairdraft.economics.autopilot.draft_potential import TracedText, read_trace
 from fairdraft.errors import ReadingError
 
 
 def test_a_trace_tells_what_every_place_would_have_had():
-    text = Text.of_rounds("a", 10, [(0, 0), (4, 2), (4, 4), (4, 0)])
+    text = TracedText.of_rounds("a", 10, [(0, 0), (4, 2), (4, 4), (4, 0)])
     # places:  0: nothing; 1 to 3: two of four stand, then a wrong guess; 4 to 8: all four stand,
     # and the bonus token was not foreseen, for the next round's first token fell.
     assert text.stood.tolist() == [0, 2, 1, 0, 4, 3, 2, 1, 0, 0]
@@ -17,7 +17,7 @@ def test_a_trace_tells_what_every_place_would_have_had():
 
 
 def test_a_phrase_that_goes_on_was_foreseen_across_the_bonus_token():
-    text = Text.of_rounds("a", 10, [(4, 4), (4, 3), (0, 0)])
+    text = TracedText.of_rounds("a", 10, [(4, 4), (4, 3), (0, 0)])
     assert text.stood.tolist() == [4, 4, 4, 4, 4, 3, 2, 1, 0, 0]
 
 

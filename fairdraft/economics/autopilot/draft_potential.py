@@ -1,4 +1,4 @@
-"""Texts as a drafter saw them: what a trace says of drafts from every place, and of shorter ones.
+"""Draft potential of a text: what a trace says of drafts from every place, and of shorter ones.
 
 A trace of a run with long drafts says, for every place of every text, how many tokens a draft from
 there would have had and how many would have stood. A shorter draft begins some rounds inside of
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,12 @@ from fairdraft.errors import ReadingError
 IntArray = NDArray[np.int64]
 Round = tuple[int, int]  # drafted, accepted
 
+LONGEST = 2**31  # tokens that a text can have
+
 
 @dataclass(frozen=True)
-class Text:
-    """One request's text as a drafter saw it.
+class TracedText:
+    """One request's text, with what a draft from each place would have had, and how much stands.
 
     Args:
         name: unique.
@@ -51,8 +54,8 @@ class Text:
         rounds: Sequence[Round],
         kind: str = "",
         lookup: bool = True,
-    ) -> Text:
-        """From the rounds of a trace, steps without a draft included as (0, 0).
+    ) -> TracedText:
+        """Return the text that rounds of a trace wrote, steps without a draft included as (0, 0).
 
         Args:
             name, context, kind: as above.
@@ -82,14 +85,14 @@ class Text:
 
 def read_trace(
     lines: Iterable[str], source: str, kind: str = "", lookup: bool = True
-) -> list[Text]:
-    """The texts of a step trace.
+) -> list[TracedText]:
+    """Return the texts of a step trace.
 
     Args:
         lines: of the file.
         source: its name, for messages.
         kind: of traffic.
-        lookup: as for `Text.of_rounds`.
+        lookup: as for `TracedText.of_rounds`.
 
     Raises:
         ReadingError: it is no trace, or nothing decoded in it.
@@ -104,15 +107,18 @@ def read_trace(
                 if "num_accepted" not in entry:
                     continue
                 name = str(entry["request_id"])
-                drafted = len(entry["draft_token_ids"])
+                drafted = len(list(entry["draft_token_ids"]))
                 if "parents" in entry:
                     raise ReadingError(f"{source!r} has trees: trace a method that drafts chains")
                 if name not in contexts:
-                    contexts[name] = entry["num_computed_tokens"] + entry["num_new_tokens"]
-                rounds.setdefault(name, []).append((drafted, int(entry["num_accepted"])))
+                    before = _count(entry, "num_computed_tokens")
+                    contexts[name] = before + _count(entry, "num_new_tokens")
+                rounds.setdefault(name, []).append(
+                    (drafted, _count(entry, "num_accepted", drafted))
+                )
         except ReadingError:
             raise
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ReadingError(
                 f"line {number} of {source!r} is no step of a trace ({type(error).__name__}: "
                 f"{error}): give what LLM(trace=…) or --trace wrote"
@@ -120,6 +126,18 @@ def read_trace(
     if not rounds:
         raise ReadingError(f"nothing decodes in {source!r}: trace a run that writes something")
     return [
-        Text.of_rounds(f"{source} {name}", contexts[name], each, kind, lookup)
+        TracedText.of_rounds(f"{source} {name}", contexts[name], each, kind, lookup)
         for name, each in rounds.items()
     ]
+
+
+def _count(entry: dict[str, Any], name: str, most: int = LONGEST) -> int:
+    """Return a number of tokens that a trace's entry holds.
+
+    Raises:
+        ValueError: it is none from 0 to `most`.
+    """
+    found = entry[name]
+    if type(found) is not int or not 0 <= found <= most:
+        raise ValueError(f"{name} is {found!r}, but must be a number from 0 to {most}")
+    return found

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairdraft.economics.filling import Pace, fill
+from fairdraft.economics.autopilot.allocate import Pace, allocate
 
 FREE = 0.0
 
@@ -56,7 +56,7 @@ rates = st.floats(0, 5)
 
 @settings(deadline=None)
 @given(worlds, rates, st.sampled_from(["linear", "staircase", "flat"]))
-def test_lookups_alone_are_filled_as_well_as_can_be(
+def test_lookups_alone_are_allocated_as_well_as_can_be(
     world: tuple[int, int, int], rate: float, shape: str
 ) -> None:
     seed, count, k = world
@@ -68,7 +68,7 @@ def test_lookups_alone_are_filled_as_well_as_can_be(
         "flat": np.ones(size),
     }[shape]
     nobody, free = np.zeros_like(gains), np.zeros((count + 1, k + 1))
-    tokens, seconds, lengths, takes = fill(gains, nobody, plain, free, FREE, 0, rate)
+    tokens, seconds, lengths, takes = allocate(gains, nobody, plain, free, FREE, 0, rate)
     worth = pytest.approx(tokens - rate * seconds)
     assert worth == best_of_all(gains, nobody, plain, free, FREE, rate, 0)
     assert worth == worth_of(gains, nobody, plain, free, FREE, rate, lengths, takes)
@@ -88,7 +88,7 @@ def test_a_drafter_whose_cost_is_its_depth(
     nothing = np.zeros_like(own)
     costs = np.tile(costs_of(draw, 1, k)[1], (count + 1, 1))
     costs[0] = 0.0
-    tokens, seconds, lengths, takes = fill(nothing, own, plain, costs, behind, k, rate)
+    tokens, seconds, lengths, takes = allocate(nothing, own, plain, costs, behind, k, rate)
     worth = pytest.approx(tokens - rate * seconds)
     assert worth == best_of_all(nothing, own, plain, costs, behind, rate, k)
     assert worth == worth_of(nothing, own, plain, costs, behind, rate, lengths, takes)
@@ -105,11 +105,11 @@ def test_lookups_and_a_drafter(
     draw = np.random.default_rng(seed)
     gains, own = survivals(draw, count, k), survivals(draw, count, k)
     plain, costs = staircase(draw, count * k + 1), costs_of(draw, count, k)
-    tokens, seconds, lengths, takes = fill(gains, own, plain, costs, behind, longest, rate)
+    tokens, seconds, lengths, takes = allocate(gains, own, plain, costs, behind, longest, rate)
     worth = tokens - rate * seconds
     assert pytest.approx(worth) == worth_of(gains, own, plain, costs, behind, rate, lengths, takes)
     best = best_of_all(gains, own, plain, costs, behind, rate, longest)
-    without = fill(gains, np.zeros_like(own), plain, costs, FREE, 0, rate)
+    without = allocate(gains, np.zeros_like(own), plain, costs, FREE, 0, rate)
     assert without[0] - rate * without[1] - 1e-8 <= worth <= best + 1e-8
     assert all((own if takes[i] else gains)[i, n - 1] > 0 for i, n in enumerate(lengths) if n)
     assert all(n <= longest for n, taken in zip(lengths, takes, strict=True) if taken)
@@ -124,7 +124,7 @@ def test_the_scan_is_near_the_optimum_with_a_drafter() -> None:
         gains, own = survivals(draw, 3, 2), survivals(draw, 3, 2)
         plain, costs = staircase(draw, 7), costs_of(draw, 3, 2)
         rate = 3 / plain[0]
-        tokens, seconds, _, _ = fill(gains, own, plain, costs, FREE, 2, rate)
+        tokens, seconds, _, _ = allocate(gains, own, plain, costs, FREE, 2, rate)
         best = best_of_all(gains, own, plain, costs, FREE, rate, 2)
         lost.append((best - tokens + rate * seconds) / tokens)
     assert np.mean(lost) < 0.01
@@ -134,7 +134,7 @@ def test_the_scan_is_near_the_optimum_with_a_drafter() -> None:
 def alone(gains: list[float], plain: list[float], rate: float) -> list[int]:
     row = np.array([gains])
     free = np.zeros((2, len(gains) + 1))
-    return list(fill(row, np.zeros_like(row), np.array(plain), free, FREE, 0, rate)[2])
+    return list(allocate(row, np.zeros_like(row), np.array(plain), free, FREE, 0, rate)[2])
 
 
 def test_of_equal_plans_the_shorter_draft() -> None:
@@ -153,7 +153,7 @@ def test_nothing_pays() -> None:
     plain = 1 + np.arange(13) / 3
     costs = np.full((4, 5), 0.1)
     costs[0] = 0.0
-    tokens, seconds, lengths, takes = fill(gains, gains, plain, costs, FREE, 4, 3.0)
+    tokens, seconds, lengths, takes = allocate(gains, gains, plain, costs, FREE, 4, 3.0)
     assert (tokens, seconds) == (3, 1)
     assert not lengths.any()
     assert not takes.any()
@@ -162,8 +162,8 @@ def test_nothing_pays() -> None:
 def test_what_it_needs_before_it_drafts_counts() -> None:
     own, plain = np.array([[0.9, 0.8]]), np.ones(3)
     costs = np.array([[0.0, 0.0, 0.0], [0.0, 0.1, 0.2]])
-    assert fill(np.zeros((1, 2)), own, plain, costs, 0.1, 2, 1.0)[2].tolist() == [2]
-    assert fill(np.zeros((1, 2)), own, plain, costs, 5.0, 2, 1.0)[2].tolist() == [0]
+    assert allocate(np.zeros((1, 2)), own, plain, costs, 0.1, 2, 1.0)[2].tolist() == [2]
+    assert allocate(np.zeros((1, 2)), own, plain, costs, 5.0, 2, 1.0)[2].tolist() == [0]
 
 
 # --- the rate that time is worth
@@ -178,17 +178,17 @@ def written(paces: bool) -> float:
         rate = pace.speedup
         if not paces:  # what the step itself would come to (Dinkelbach's iteration)
             for _ in range(20):
-                own = fill_one(chance, plain, rate)
+                own = allocate_one(chance, plain, rate)
                 rate = own[0] / own[1]
-        found = fill_one(chance, plain, rate)
+        found = allocate_one(chance, plain, rate)
         pace.add(*found)
         tokens, seconds = tokens + found[0], seconds + found[1]
     return tokens / seconds
 
 
-def fill_one(chance: float, plain: np.ndarray, rate: float) -> tuple[float, float]:
+def allocate_one(chance: float, plain: np.ndarray, rate: float) -> tuple[float, float]:
     row = chance ** np.arange(1, 9)[None]
-    found = fill(row, np.zeros_like(row), plain, np.zeros((2, 9)), FREE, 0, rate)
+    found = allocate(row, np.zeros_like(row), plain, np.zeros((2, 9)), FREE, 0, rate)
     return found[0], found[1]
 
 

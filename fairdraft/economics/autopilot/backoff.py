@@ -1,4 +1,4 @@
-"""When to look, and when to leave it: while nothing pays, finding that out costs time too.
+"""Backoff of looking up and deciding: while nothing pays, finding that out costs time too.
 
 Lookups live on credit: what they bring is put to it, what they and the decision cost is taken off,
 and only while some is left are they made in every step. Gains come in bursts: what lookups have
@@ -20,8 +20,8 @@ LONGEST_REST = 32  # steps
 MEASURED = 9  # latest measurements of that, of which the median counts
 
 
-class Patience:
-    """Of one controller.
+class Backoff:
+    """Steps that pass without lookups, or without a decision at all.
 
     Attributes:
         passed: steps since the last decision, the one under way included.
@@ -39,8 +39,9 @@ class Patience:
         self._lookups_cost = 0.0  # of a plain step
 
     def rests(self, request_ids: Sequence[str]) -> bool:
-        """Whether nothing is to be drafted in this step either, without a decision; not if other
-        requests decode.
+        """Tell whether nothing is to be drafted in this step either, without a decision.
+
+        Not if other requests decode than at the last decision.
 
         Args:
             request_ids: that decode.
@@ -53,7 +54,7 @@ class Patience:
         self._deciding.append(seconds)
 
     def wants_lookup(self, cost: float) -> bool:
-        """Whether lookups should be made before this decision.
+        """Tell whether lookups should be made before this decision.
 
         Args:
             cost: of all of them, in plain steps.

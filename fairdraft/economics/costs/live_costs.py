@@ -1,8 +1,9 @@
-"""What steps cost now: a profile's figures, corrected by the steps that run."""
+"""Costs of the steps that run now: a profile's, corrected as they run, or timed from nothing."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,19 +19,22 @@ CATCH_UP = 1 / 64  # of its first token's time, a drafter reads a row that it ha
 UNREAD_ROWS = 64  # that a drafter keeps of a text while nobody asks for its drafts
 LESSONS = 4  # steps noted before prices are worked out anew
 ODD = 2.0  # a step so many times longer or shorter than expected counts as just that
+SAMPLES = 32  # latest times kept where nothing was expected; their median is the cost
+FIRST_SAMPLES = 3  # times before such a cost is believed: the first calls compile and warm up
 
 
 class _Correction:
-    """Measured / expected, drawn towards 1; older measurements fade, odd ones count as bounded.
+    """Ratio of measured to expected seconds, drawn towards 1.
 
-    One for each of some bands; those not seen of late drift back to what was expected.
+    Older measurements fade, odd ones count as bounded. There is one for each of some bands; those
+    not seen of late drift back to what was expected.
     """
 
     def __init__(self, bands: int = 1) -> None:
         self.weights, self.factors = [PRIOR_STEPS] * bands, [1.0] * bands
 
     def add(self, ratio: float, band: int = 0) -> None:
-        """Note one ratio."""
+        """Note the ratio of one measurement."""
         before = self.factors[band]
         weight = PRIOR_STEPS + MEMORY * (self.weights[band] - PRIOR_STEPS) + 1
         self.factors = [factor + (1 - factor) * (1 - MEMORY) for factor in self.factors]
@@ -39,8 +43,10 @@ class _Correction:
         self.weights[band] = weight
 
 
-def reading(token: float, rows: int) -> float:
-    """Seconds in which a drafter reads so many rows of the text: of a first token, and some a row.
+def reading_seconds(token: float, rows: int) -> float:
+    """Return the seconds in which a drafter reads so many rows of the text at once.
+
+    They are those of a first token, and some more for each row.
 
     Args:
         token: seconds to draft one for one request.
@@ -49,8 +55,8 @@ def reading(token: float, rows: int) -> float:
     return token * (1 + rows * CATCH_UP)
 
 
-class Prices:
-    """Seconds of steps and of drafts.
+class LiveCosts:
+    """Seconds of steps and of drafts, measured beforehand and corrected by every step that runs.
 
     Args:
         step: of a whole step but for drafting, rows are 1 + drafts of each request.
@@ -74,11 +80,14 @@ class Prices:
         self._lessons = 0
 
     def steps(self, requests: int, context: float) -> FloatArray:
-        """[requests · k + 1]: seconds of a step with 0, 1, 2 … draft tokens, all requests together.
+        """Return the seconds of a step with 0, 1, 2 … draft tokens, all requests together.
 
         Args:
             requests: that decode.
             context: mean tokens of each.
+
+        Returns:
+            [requests · k + 1].
         """
         place = (requests, int(context) // CONTEXT_BUCKET)
         if place not in self._steps:
@@ -93,13 +102,13 @@ class Prices:
         return self._corrected[place]
 
     def drafts(self, method: str, requests: int, context: float) -> FloatArray:
-        """[requests + 1, k + 1]: seconds to draft for so many requests, so many tokens each."""
+        """Return the seconds [requests + 1, k + 1] to draft for so many requests, so far each."""
         expected = self._expected(method, requests, context)
         corrected: FloatArray = expected * self._draft_corrections[method].factors[0]
         return corrected
 
     def _expected(self, method: str, requests: int, context: float) -> FloatArray:
-        """What `drafts` would be if nothing had been learned."""
+        """Return what `drafts` would if nothing had been learned."""
         place = (method, requests, int(context) // CONTEXT_BUCKET)
         if place not in self._drafts:
             found = np.zeros((requests + 1, self.k + 1))
@@ -111,11 +120,11 @@ class Prices:
         return self._drafts[place]
 
     def catch_up(self, method: str, rows: int, context: float) -> float:
-        """Seconds in which a drafter reads so many rows of the text at once; 0 for none."""
+        """Return the seconds in which a drafter reads so many rows of the text; 0 for none."""
         if not rows or method not in self.drafters:
             return 0.0
         token = float(self._expected(method, 1, context)[1, 1])
-        return reading(token, rows) * self._reading[method].factors[0]
+        return reading_seconds(token, rows) * self._reading[method].factors[0]
 
     def learn_step(self, requests: int, drafted: int, context: float, seconds: float) -> None:
         """Note what a step took that ran only requests that decode.
@@ -154,9 +163,58 @@ class Prices:
     def learn_catch_up(self, method: str, rows: int, context: float, seconds: float) -> None:
         """Note what it took a drafter to read so many rows."""
         if seconds > 0 and method in self.drafters:
-            expected = reading(float(self._expected(method, 1, context)[1, 1]), rows)
+            expected = reading_seconds(float(self._expected(method, 1, context)[1, 1]), rows)
             self._reading[method].add(seconds / expected)
 
     def lookup(self, method: str) -> float:
-        """Seconds a request's lookup takes, as measured; 0 before the first."""
+        """Return the seconds that a request's lookup takes, as measured; 0 before the first."""
         return self._lookups.get(method, 0.0)
+
+
+class _Timed:
+    """Median of the latest seconds of something."""
+
+    def __init__(self) -> None:
+        self._latest: deque[float] = deque(maxlen=SAMPLES)
+
+    def add(self, seconds: float) -> None:
+        """Note one time."""
+        self._latest.append(seconds)
+
+    @property
+    def seconds(self) -> float:
+        """The median; 0.0 until there are enough."""
+        return median(self._latest) if len(self._latest) >= FIRST_SAMPLES else 0.0
+
+
+class TimedCosts:
+    """A request's share of a step and of drafting, in seconds; nothing is known before they run."""
+
+    def __init__(self) -> None:
+        self._step = _Timed()
+        self._drafts: defaultdict[str, _Timed] = defaultdict(_Timed)
+
+    def step(self) -> float:
+        """Return the seconds of a step but for drafting, a request; 0 before enough have run."""
+        return self._step.seconds
+
+    def draft(self, method: str) -> float:
+        """Return the seconds in which a method drafts for one request; 0 before it did."""
+        return self._drafts[method].seconds
+
+    def learn_step(self, requests: int, drafted: int, context: float, seconds: float) -> None:
+        """Note what a step took; arguments as of `LiveCosts.learn_step`."""
+        self._step.add(seconds / requests)
+
+    def learn_draft(
+        self, method: str, requests: int, k: int, context: float, seconds: float
+    ) -> None:
+        """Note what drafting took; arguments as of `LiveCosts.learn_draft`."""
+        self._drafts[method].add(seconds / requests)
+
+    def catch_up(self, method: str, rows: int, context: float) -> float:
+        """Return 0: drafters that read every step have nothing to catch up on."""
+        return 0.0
+
+    def learn_catch_up(self, method: str, rows: int, context: float, seconds: float) -> None:
+        """Note nothing, for the same reason."""
