@@ -36,8 +36,7 @@ class Line:
         """Return tokens per run and speedup at each k; `draw` says how they are worked out."""
         counters = SpecCounters()
         for cell in self.cells:
-            counts = {f.name: cell["counters"][f.name] for f in fields(SpecCounters)}
-            counters.merge(SpecCounters(**counts))
+            counters.merge(_counters(cell))
         accepted = counters.num_accepted_tokens
         f = (counters.num_drafts + accepted) / max(counters.num_steps + accepted, 1)
         expected = np.asarray(expected_tokens_per_verify(counters.alpha, ks))
@@ -69,7 +68,7 @@ def draw(result: Report, path: Path) -> None:
         path: the picture; its suffix chooses the format.
 
     Raises:
-        ConfigError: no cell speculates, or the suffix is no format that matplotlib writes.
+        ConfigError: no cell speculates.
     """
     lines = _lines(result)
     if not lines:
@@ -86,16 +85,19 @@ def draw(result: Report, path: Path) -> None:
         axis.set_xticks(sorted({int(k) for line in lines for k in line.ks}))
     axes[0].legend(title="dashed: the equation", fontsize="small")
     figure.suptitle(_title(result))
-    try:
-        figure.savefig(path, dpi=150)
-    except ValueError as error:  # the format is not one of matplotlib's
-        raise ConfigError(f"{str(path)!r} cannot be drawn ({error}): use .png") from None
+    figure.savefig(path, dpi=150)
+
+
+def _counters(cell: Report) -> SpecCounters:
+    """Return a cell's counts; what follows from them is worked out anew."""
+    told = cell["counters"]
+    return SpecCounters(**{f.name: told[f.name] for f in fields(SpecCounters) if f.name in told})
 
 
 def _draw_line(axes: list[Axes], line: Line, colour: str) -> None:
     curve = np.arange(line.ks.max() + 1)
     measured = (
-        [cell["counters"]["tokens_per_step"] for cell in line.cells],
+        [_counters(cell).tokens_per_step for cell in line.cells],
         [np.nan if cell["speedup"] is None else cell["speedup"] for cell in line.cells],
     )
     for axis, points, expected in zip(axes, measured, line.equation(curve), strict=False):

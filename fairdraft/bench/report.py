@@ -9,6 +9,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+)
 from rich import box
 from rich.markup import escape
 from rich.table import Table
@@ -16,9 +24,9 @@ from rich.table import Table
 from fairdraft.bench.grid import CLEARED, KEPT, NO_SPECULATION, Bench, GridCell
 from fairdraft.bench.layout import row_per_line
 from fairdraft.bench.measurement import Measurement, record
-from fairdraft.config import require
 from fairdraft.errors import ConfigError
 from fairdraft.stats.side_by_side import median_ratio
+from fairdraft.telemetry import SpecCounters
 from fairdraft.telemetry.environment import benchmark_environment
 
 Report = dict[str, Any]
@@ -29,6 +37,55 @@ MEMORY = {
     "answers (suffix, hybrid, auto) draft from those of earlier rounds. Their figures hold for "
     "traffic that asks the same again, and for no other.",
 }
+
+
+class _Shape(BaseModel):
+    """A part of a report, as far as it is read again; what else it holds may be anything."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _EnvironmentShape(_Shape):
+    """What a report says of the machine."""
+
+    gpu: str | None
+    cpu: str | None
+    cores: int | None
+
+
+class _SettingsShape(_Shape):
+    """What a report says of the run."""
+
+    model: str
+    dtype: str
+
+
+class _TimesShape(_Shape):
+    """Seconds of a cell's steps."""
+
+    total: NonNegativeFloat
+    propose: NonNegativeFloat
+    num_steps: PositiveInt
+
+
+class _CellShape(_Shape):
+    """A cell of a report."""
+
+    dataset: str
+    method: str
+    k: NonNegativeInt
+    concurrency: PositiveInt
+    speedup: float | None
+    counters: SpecCounters
+    times: _TimesShape
+
+
+class _ReportShape(_Shape):
+    """A report."""
+
+    environment: _EnvironmentShape
+    settings: _SettingsShape
+    cells: list[_CellShape]
 
 
 def report(bench: Bench) -> Report:
@@ -123,10 +180,17 @@ def read_report(path: Path) -> Report:
     """
     remedy = "give the JSON file that `fairdraft bench run` wrote"
     try:
-        result: Any = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        text = path.read_text("utf-8")
+        result: Any = json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{str(path)!r} cannot be read ({error}): {remedy}") from None
-    known = isinstance(result, dict) and {"environment", "settings", "cells"} <= set(result)
-    require(known, f"{str(path)!r} is no result of a benchmark: {remedy}")
+    try:
+        _ReportShape.model_validate_json(text)  # strict, as JSON means it
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise ConfigError(
+            f"{str(path)!r} is no result of a benchmark ({place}: {first['msg']}): {remedy}"
+        ) from None
     loaded: Report = result
     return loaded

@@ -22,7 +22,7 @@ from fairdraft.cli.options import (
     speculative_config,
     words,
 )
-from fairdraft.cli.outputs import require_writable, write_output
+from fairdraft.cli.outputs import require_picture, require_writable, write_output
 
 if TYPE_CHECKING:
     from fairdraft.llm import LLM
@@ -109,10 +109,10 @@ def plot(
     """Draw tokens per run and speedup against k, with the equation's curves dashed."""
     from fairdraft.bench.plot import draw
 
-    picture = out or file.with_suffix(".png")
     result = read_report(file)
-    require_writable("--out", picture)
-    draw(result, picture)
+    picture = out or file.with_suffix(".png")
+    require_picture("--out", picture)
+    write_output("--out", picture, lambda path: draw(result, path))
     print(f"Written to {picture}")
 
 

@@ -36,6 +36,26 @@ def require_writable(option: str, path: Path) -> None:
             path.unlink()
 
 
+def require_picture(option: str, path: Path) -> None:
+    """Try now whether a picture can be written: the file, and the format that its suffix names.
+
+    Args:
+        option: what the user called it, such as "--plot".
+        path: the picture.
+
+    Raises:
+        ConfigError: the suffix is none that matplotlib writes, or the file cannot be written.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = sorted(FigureCanvasBase.get_supported_filetypes())
+    if path.suffix.removeprefix(".").lower() not in known:
+        raise ConfigError(
+            f"{option} is {str(path)!r}, but its suffix must be one of {', '.join(known)}: use .png"
+        )
+    require_writable(option, path)
+
+
 def require_folder(option: str, path: Path) -> None:
     """Try now whether files can be written in a folder, or the folder be made; leave it as it is.
 

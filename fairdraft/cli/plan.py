@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from fairdraft.cli.outputs import fold, require_writable, write_json
+from fairdraft.cli.outputs import fold, require_picture, require_writable, write_json
 from fairdraft.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -172,13 +172,10 @@ def _engines(name: str) -> tuple[str, ...]:
 
 
 def _require_outputs(out: Path | None, plot: Path | None) -> None:
-    for option, path in (("--out", out), ("--plot", plot)):
-        if path is not None:
-            require_writable(option, path)
+    if out is not None:
+        require_writable("--out", out)
     if plot is not None:
-        from fairdraft.cli.plan_plot import require_format
-
-        require_format(plot)
+        require_picture("--plot", plot)
 
 
 def _show(

@@ -12,7 +12,6 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from fairdraft.economics import expected_tokens_per_verify, optimal_k, speedup
 from fairdraft.economics.planning.plan import Cell, Plan
-from fairdraft.errors import ConfigError
 
 ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9)
 MARKERS = "osD^vP"
@@ -27,7 +26,7 @@ def draw(plan: Plan, path: Path) -> None:
 
     Args:
         plan: with at least one measured choice.
-        path: the picture; its suffix chooses the format, as `require_format` allows.
+        path: the picture; its suffix chooses the format, one that matplotlib writes.
     """
     figure = Figure(figsize=(16.5, 4.8), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
@@ -35,15 +34,6 @@ def draw(plan: Plan, path: Path) -> None:
     _against_load(middle, plan, plan.best_method)
     _plane(figure, right, plan)
     figure.savefig(path, dpi=150)
-
-
-def require_format(path: Path) -> None:
-    """Raise `ConfigError` if the file's suffix is no format that matplotlib writes."""
-    known = Figure().canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in known:
-        raise ConfigError(
-            f"{str(path)!r} cannot be drawn: its suffix must be one of {', '.join(sorted(known))}"
-        )
 
 
 def _against_k(axis: Axes, plan: Plan, method: str) -> None:

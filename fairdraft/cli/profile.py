@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fairdraft.cli.options import Device, Dtype, Model, loading, numbers, words
-from fairdraft.cli.outputs import require_writable, write_output
+from fairdraft.cli.outputs import require_picture, require_writable, write_output
 from fairdraft.cli.render import folded
 from fairdraft.config import DTYPES, SpeculativeConfig, require
 from fairdraft.errors import ConfigError
@@ -56,8 +56,7 @@ def profile(
     require(dtype in DTYPES, f"dtype is {dtype!r}, but must be one of {', '.join(DTYPES)}")
     require_writable("--out", out)
     picture = plot or out.with_suffix(".png")
-    require_writable("--plot", picture)
-    require_picture(picture)
+    require_picture("--plot", picture)
     if config is not None and named:
         raise ConfigError(
             "--config has random weights that no drafter was made for: add --methods none"
@@ -88,17 +87,6 @@ def profile(
     write_output("--plot", picture, lambda path: draw(found, path))
     _show(found)
     print(f"Written to {out} and {picture}")
-
-
-def require_picture(path: Path) -> None:
-    """Raise `ConfigError` if a file's suffix is no format that matplotlib writes."""
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    known = sorted(FigureCanvasBase.get_supported_filetypes())
-    require(
-        path.suffix.removeprefix(".") in known,
-        f"--plot is {str(path)!r}, but its suffix must be one of {', '.join(known)}: use .png",
-    )
 
 
 def _show(found: Profile) -> None:

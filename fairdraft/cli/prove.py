@@ -44,7 +44,7 @@ def prove(
     never_less = all(block >= standard for standard, block in gains)
     more = sum(block > standard for standard, block in gains)
     print(
-        f"Accepted tokens, block against standard: never less in {len(gains)} worlds: "
+        f"Accepted, block against standard: never less in {len(gains)} worlds: "
         f"{never_less}; more in {more}."
     )
     print(f"Enumerated exactly in {perf_counter() - start:.1f} s.")

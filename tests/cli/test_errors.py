@@ -23,7 +23,7 @@ Run = Callable[..., tuple[int, str, str]]
         (["generate", "hi", "--speculative-config", "[]"], "must be an object"),
         (
             ["generate", "hi", "--speculative-config", '{"method": "ngram", "method": "off"}'],
-            "says 'method' twice",
+            "the key 'method' twice",
         ),
         (["generate", "hi", "--trace", "/nowhere/t"], "--trace is '/nowhere/t', which cannot"),
         (["demo", "--svg", "/nowhere/x.svg"], "--svg is '/nowhere/x.svg', which cannot"),
