@@ -15,7 +15,7 @@ from fairdraft.draft import Draft, Verdict
 from fairdraft.engine import engine as engine_module
 from fairdraft.engine.engine import Engine
 from fairdraft.engine.scheduler import Scheduler
-from fairdraft.errors import IntegrityError
+from fairdraft.errors import IntegrityError, ProposerError
 from fairdraft.kv import KVManager
 from fairdraft.models.batch import FlatBatch
 from fairdraft.proposers import Proposer, Settled
@@ -101,7 +101,7 @@ def survives(drafter: Callable[[], Proposer] = CHAINS) -> bool:
                 engine.step()
             if any(r.output_token_ids != toy_continuation(r, 20) for r in requests):
                 return False
-    except (AssertionError, IntegrityError):
+    except (ProposerError, IntegrityError):
         return False
     return True
 

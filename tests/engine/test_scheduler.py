@@ -138,7 +138,7 @@ def request(length: int, max_tokens: int = 4, name: str = "r") -> Request:
 
 
 def test_refuses_what_can_never_run() -> None:
-    make(blocks=4).check(request(6, max_tokens=8))
+    make(blocks=4).check(request(4, max_tokens=4))
     with pytest.raises(RequestError, match="the pool has 4"):
         make(blocks=4).check(request(10, max_tokens=8))
 

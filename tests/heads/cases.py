@@ -34,7 +34,7 @@ from fairdraft.proposers.heads import (
     MedusaProposer,
     MTPProposer,
 )
-from tests.conftest import CONFIGS, tiny_tokenizer
+from tests.conftest import CONFIGS, prefer_few_tokens, tiny_tokenizer
 from tests.heads import plain
 from tests.heads.echo import echo_target, follows
 
@@ -77,10 +77,17 @@ class Case:
         """The keys that name its files."""
         return {} if self.in_target else {"model": str(folder)}
 
-    def target(self, tiny: Path, folder: Path) -> ModelRunner:
-        """The tiny Llama, from the folder with the head's tensors if they lie in the target's."""
+    def target(self, tiny: Path, folder: Path, few_tokens: bool = False) -> ModelRunner:
+        """The tiny Llama, from the folder with the head's tensors if they lie in the target's.
+
+        Args:
+            tiny: the target's folder.
+            folder: the head's.
+            few_tokens: whether it chooses among few tokens, so that some drafts are accepted.
+        """
         own = folder if self.in_target else tiny
         model = Auto.from_pretrained(own, dtype=torch.float32)
+        model = prefer_few_tokens(model) if few_tokens else model
         return ModelRunner(model, tokenizer=tiny_tokenizer(), name=str(own))
 
 

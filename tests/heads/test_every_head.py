@@ -173,7 +173,7 @@ def test_it_passes_the_suite(
     folder = written(case)
     report = check_proposer(
         case.proposer,
-        runner=lambda: case.target(tiny("llama"), folder),
+        runner=lambda: case.target(tiny("llama"), folder, few_tokens=True),
         draws=400,
         **case.options(folder),
         **options,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fairdraft import SamplingParams
 from fairdraft.errors import ConfigError
 from fairdraft.proposers.ngram import MATCHES, NgramProposer
-from fairdraft.request import Request
+from fairdraft.request import Cut, Request
 from fairdraft.sampling.sampler import DraftNoise
 
 untimed = settings(deadline=None)
@@ -157,8 +157,7 @@ def test_an_index_grown_in_steps_is_the_index_built_at_once(
     proposer = NgramProposer(8, most, least, match)
     growing, other = request_of(text), request_of(text[::-1], "other")
     for gained, asked in [([], True), *gains, ([], True)]:
-        for token in gained:
-            growing.append(token, 10**6)
+        growing.append(gained, Cut(len(gained)))
         if asked:
             assert ask(proposer, growing, 5) == lookup(growing.token_ids, 5, most, least, match)
             assert ask(proposer, other, 5) == lookup(text[::-1], 5, most, least, match)

@@ -217,7 +217,7 @@ def test_a_model_without_a_config_is_a_draft_model(tmp_path: Path) -> None:
 def test_a_model_alone_is_a_method() -> None:
     proposer = build_proposer(SpeculativeConfig.of({"model": "demo"}))  # type: ignore[arg-type]
     assert isinstance(proposer, DraftModelProposer)
-    assert proposer.name == "demo"
+    assert proposer.source.model == "demo"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("method", ["ngram", "off"])
