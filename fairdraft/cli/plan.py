@@ -108,6 +108,7 @@ def plan(
     """
     from fairdraft.cli.options import numbers
     from fairdraft.cli.plan_inputs import Costs, Said
+    from fairdraft.config.speculation import MAX_LENGTH
     from fairdraft.economics.planning.planner import plan as price_all
     from fairdraft.economics.planning.record import plan_record, upgrade_records
     from fairdraft.economics.planning.upgrade import upgrades
@@ -120,6 +121,10 @@ def plan(
     engines = _engines(engine)
     _require_outputs(out, plot)
     ks = None if k is None else numbers("--k", k)
+    if ks is not None and max(ks) > MAX_LENGTH:
+        raise ConfigError(
+            f"--k is {k!r}, but a draft has {MAX_LENGTH} tokens at most: leave out what is above"
+        )
     loads = None if concurrency is None else numbers("--concurrency", concurrency)
 
     costs, runs, drafting = asked.load()

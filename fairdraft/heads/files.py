@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fairdraft.errors import CheckpointError
-from fairdraft.models.checkpoint_files import model_folder
+from fairdraft.models.checkpoint_files import model_folder, read_json_object
 from fairdraft.models.hub import fetch
 
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt")
@@ -65,8 +65,10 @@ def read_head_file(name: str) -> HeadFile:
         CheckpointError: nothing is there, or it cannot be read.
     """
     folder = fetch_folder(name)
+    if not (folder / "config.json").exists():
+        raise CheckpointError(f"{name!r} has no config.json: a drafter's folder has one")
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
+        config = read_json_object(folder / "config.json")
         tensors: dict[str, Tensor] = {}
         for pattern in WEIGHTS:
             for path in sorted(folder.glob(pattern)):
@@ -74,14 +76,18 @@ def read_head_file(name: str) -> HeadFile:
                 tensors |= load_file(path) if safe else torch.load(path, weights_only=True)
             if tensors:
                 break
-    except FileNotFoundError:
-        raise CheckpointError(f"{name!r} has no config.json: a drafter's folder has one") from None
+    except CheckpointError:
+        raise
     except Exception as error:  # each reader has errors of its own for a broken file
         raise CheckpointError(
             f"{name!r} cannot be read ({type(error).__name__}: {error})"
         ) from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{name!r} has a config.json that is no object: it is damaged")
+    named = config.get("architectures") or []
+    if not (isinstance(named, list) and all(isinstance(each, str) for each in named)):
+        raise CheckpointError(
+            f"{name!r} has a config.json whose architectures are {named!r}, but they must be a "
+            "list of names: it is damaged"
+        )
     if not tensors:
         raise CheckpointError(f"{name!r} has no weights: a *.safetensors or *.bin file is missing")
     return HeadFile(name, config, tensors)

@@ -212,6 +212,7 @@ def test_extrapolated_cells_are_marked(fairdraft: Run, tmp_path: Path) -> None:
         (["--profile", "P", "--method", "ngram", "--mix", "a=0.7:0.5"], "add up to 0.7"),
         (["--profile", "P", "--method", "ngram", "--mix", "0.7:0.5"], "NAME=SHARE:WHAT"),
         (["--profile", "P", "--method", "ngram", "--acceptance", "OFF"], "drafted nothing"),
+        (["--profile", "P", "--alpha", "ngram=.7", "--k", "1000000"], "512 tokens at most"),
         (["--profile", "P", "--alpha", "ngram=.7", "--k", "0,1"], "k is 0"),
         (["--profile", "P", "--alpha", "ngram=.7", "--k", "many"], "--k is 'many'"),
         (["--profile", "P", "--alpha", "ngram=.7", "--concurrency", "-1"], "concurrency is -1"),

@@ -54,5 +54,5 @@ def test_damaged_configs_are_refused(
 def test_a_config_that_is_no_object(write_head: Callable[..., Path]) -> None:
     folder = write_head()
     (folder / "config.json").write_text("[1]")
-    with pytest.raises(CheckpointError, match="no object"):
+    with pytest.raises(CheckpointError, match="holds a list"):
         read_head_file(str(folder))
