@@ -267,7 +267,8 @@ def advice(results: Sequence[Comparison]) -> str:
     if gains and losses:
         return f"Leave it on for {named(gains)} and off for {named(losses)}."
     if gains:
-        return f"Leave it on: it pays for {named(gains)} and makes no clear difference elsewhere."
+        others = "" if len(gains) == len(results) else " and makes no clear difference elsewhere"
+        return f"Leave it on: it pays for {named(gains)}{others}."
     if losses:
         return f"Leave it off: it costs time for {named(losses)} and pays nowhere."
     return f"Leave it on or off as you like: it makes no clear difference for {named(results)}."
