@@ -92,7 +92,7 @@ class Router:
                 wanted = self._take_in() and self._is_wanted()
                 if wanted:
                     self._step()
-            except FairdraftError:
+            except Exception:  # whatever it is, the other callers wait for this thread
                 _log.exception("the engine failed between two steps")
         with self._lock:
             if self._thread is threading.current_thread():  # nobody has started another one
