@@ -47,7 +47,7 @@ def test_its_logits_are_those_of_a_plain_computation(
 
 def a_rejected_rows_hidden_states_fed_on(patch: pytest.MonkeyPatch) -> None:
     """Where a draft was rejected, the row after the last accepted one speaks."""
-    rows = engine_module.standing_rows
+    rows = engine_module.settled
 
     def faulty(step: Any, verdicts: Any, kv: Any, batch: Any, output: Any, seconds: Any) -> Settled:
         found = rows(step, verdicts, kv, batch, output, seconds)
@@ -59,7 +59,7 @@ def a_rejected_rows_hidden_states_fed_on(patch: pytest.MonkeyPatch) -> None:
                     state[found.cu_rows[i + 1] - 1] = output.hidden[layer][wrong]
         return replace(found, hidden=hidden)
 
-    patch.setattr(engine_module, "standing_rows", faulty)
+    patch.setattr(engine_module, "settled", faulty)
 
 
 def a_prefix_hit_taken_whole(patch: pytest.MonkeyPatch) -> None:
