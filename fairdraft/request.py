@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
+from typing import NamedTuple
 
 from fairdraft.config import SamplingParams
 from fairdraft.draft import EMPTY_DRAFT, Draft
@@ -29,17 +30,16 @@ class Status(Enum):
     FINISHED = "finished"
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(NamedTuple):
     """Where a request takes no more of a step's tokens.
 
     Args:
-        count: tokens it takes.
+        num_tokens: that it takes.
         finish_reason: "stop" or "length" where the last of them ends it; None where none does.
         stop_reason: the stop token or stop string that ended it; None for EOS and length.
     """
 
-    count: int
+    num_tokens: int
     finish_reason: str | None = None
     stop_reason: int | str | None = None
 
@@ -159,20 +159,22 @@ class Request:
             How many of them it takes, and why it ends with the last, if it does. Stop strings need
             text: the detokenizer may cut earlier.
         """
-        least, limit = self.params.min_tokens, self.params.max_tokens
+        params, stops = self.params, self.stop_token_ids
+        room = max_model_len - len(self.token_ids)
+        given = len(self.token_ids) - len(self.prompt_token_ids)
+        if params.max_tokens is not None:
+            room = min(room, params.max_tokens - given)
         for count, token in enumerate(token_ids, 1):
-            given = self.num_output_tokens + count
-            if given >= least and token in self.stop_token_ids:
-                natural = token in self.eos_token_ids and not self.params.ignore_eos
+            if token in stops and given + count >= params.min_tokens:
+                natural = token in self.eos_token_ids and not params.ignore_eos
                 return Cut(count, "stop", None if natural else token)
-            full = self.num_tokens + count >= max_model_len
-            if full or (limit is not None and given >= limit):
+            if count >= room:
                 return Cut(count, "length")
         return Cut(len(token_ids))
 
     def append(self, token_ids: Sequence[int], cut: Cut) -> None:
         """Take the tokens of a step up to the cut, and end there if it says so."""
-        self.token_ids.extend(token_ids[: cut.count])
+        self.token_ids.extend(token_ids[: cut.num_tokens])
         self.finish_reason = cut.finish_reason
         self.stop_reason = cut.stop_reason
         # An end inside an accepted stretch leaves KV of tokens that the request does not have.

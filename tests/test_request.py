@@ -26,7 +26,7 @@ def end_of(request: Request, tokens: Sequence[int], max_model_len: int = FAR) ->
     cut = request.cut(tokens, max_model_len)
     assert request.finish_reason is None, "to look where it ends changes nothing"
     request.append(tokens, cut)
-    return cut.count if request.finish_reason else None
+    return cut.num_tokens if request.finish_reason else None
 
 
 # --- counters

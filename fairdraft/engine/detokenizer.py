@@ -51,8 +51,8 @@ class Detokenizer:
             stop string. What could be the beginning of a stop string is held back until it is
             settled or the request ends.
         """
-        for i, token in enumerate(token_ids[: cut.count]):
-            last = cut.finish_reason is not None and i + 1 == cut.count
+        for i, token in enumerate(token_ids[: cut.num_tokens]):
+            last = cut.finish_reason is not None and i + 1 == cut.num_tokens
             whole = [*request.output_token_ids, *token_ids[: i + 1]] if last else None
             before = len(self.text)
             piece = self._piece(token, whole)

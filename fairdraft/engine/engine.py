@@ -281,15 +281,15 @@ class Engine:
     ) -> StepOutput:
         """Count what a request gained, and say it; `logits` [1 + len(draft), V] are its rows'."""
         request, draft = entry.request, entry.draft
-        tokens = entry.gained(verdict)[: cut.count]
+        tokens = entry.gained(verdict)[: cut.num_tokens]
         rows = [0, *(node + 1 for node in verdict.path)]  # the row that each token came from
-        rejected = bool(draft.children[rows[-1]])
+        tree = () if draft.is_chain else (draft.depths[1:], bool(draft.children[rows[-1]]))
         for counters in (self.counters, request.counters):
-            counters.record(len(draft), len(verdict.path), len(tokens), draft.depths[1:], rejected)
+            counters.record(len(draft), len(verdict.path), len(tokens), *tree)
         logprobs = None
         if request.params.logprobs is not None:
-            logprobs = logprobs_of(logits, rows[: cut.count], tokens, request.params.logprobs)
-        path = verdict.path[: cut.count]
+            logprobs = logprobs_of(logits, rows[: cut.num_tokens], tokens, request.params.logprobs)
+        path = verdict.path[: cut.num_tokens]
         return StepOutput.of(request, tokens, draft=draft, path=path, text=text, logprobs=logprobs)
 
     def _settled(

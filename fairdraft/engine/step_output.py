@@ -15,7 +15,7 @@ from fairdraft.request import Request
 from fairdraft.telemetry import StepTimes
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class StepOutput:
     """What one step gave one request.
 

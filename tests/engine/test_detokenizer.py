@@ -69,7 +69,7 @@ class Stream:
         text, cut = self.detokenizer.add(self.request, token_ids, cut)
         self.request.append(token_ids, cut)
         self.shown.append(text)
-        self.gained += token_ids[: cut.count]
+        self.gained += token_ids[: cut.num_tokens]
         return self.shown[-1]
 
     def play(self, token_ids: Sequence[int], sizes: Sequence[int] = ()) -> "Stream":
