@@ -58,8 +58,11 @@ class Drafting:
         with self._naming("observe"):
             proposer.observe(settled)
         decoding = [r for r in self.scheduler.running if r.decoding and r.finish_reason is None]
-        if not decoding or proposer.rests(decoding):
+        if not decoding:
             return
+        with self._naming("rests"):
+            if proposer.rests(decoding):
+                return
         lengths = self.lengths.draft_lengths(decoding)
         wanted: list[Request] = []
         budgets: list[int] = []
@@ -72,7 +75,10 @@ class Drafting:
             return
         slots = [self._lookahead(request) for request in wanted]
         with self._naming("propose"):
-            drafts = proposer.propose(wanted, budgets, slots, self.noise)
+            lengths = [request.num_tokens for request in wanted]
+            drafts = proposer.propose(list(wanted), budgets, slots, self.noise)
+            if lengths != [request.num_tokens for request in wanted]:
+                raise ValueError("it changed a request's tokens, which only the target may")
             self._check(drafts, len(wanted))
         for request, budget, draft in zip(wanted, budgets, drafts, strict=True):
             request.hold(draft.trimmed(budget))
@@ -107,7 +113,7 @@ class Drafting:
             if not isinstance(draft, Draft):
                 raise ValueError(f"it returned {draft!r} where a Draft belongs")
             for token in draft.token_ids:
-                if not (isinstance(token, int) and 0 <= token < self.vocab_size):
+                if not (type(token) is int and 0 <= token < self.vocab_size):
                     raise ValueError(
                         f"it drafted {token!r}, but the target's tokens are 0 to "
                         f"{self.vocab_size - 1}"

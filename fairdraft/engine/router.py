@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from fairdraft.engine.engine import Engine
 from fairdraft.engine.step_output import StepOutput
@@ -34,9 +35,10 @@ class Router:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
+        self._lock_holder: int | None = None  # the thread that is in `_locked`
         self._submitted: deque[tuple[Request, Sink]] = deque()
         self._aborted: deque[tuple[str, threading.Event | None]] = deque()
-        self._sinks: dict[str, Sink] = {}
+        self._sinks: dict[str, tuple[Request, Sink]] = {}
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -51,7 +53,7 @@ class Router:
         Raises:
             EngineError: the router was closed.
         """
-        with self._lock:
+        with self._locked():
             if self._closed:
                 raise EngineError("the LLM was closed: load it again")
             self._submitted.extend((request, sink) for request in requests)
@@ -66,23 +68,33 @@ class Router:
             request_ids: theirs. Their sinks are not called any more.
             wait: until their blocks are given back, which takes at most the step under way.
         """
-        request_ids = list(request_ids)
+        # No lock: a stream may be collected, and so aborted, while this very thread holds it.
+        thread = self._thread
         done = threading.Event()
-        with self._lock:
-            thread = self._thread
-            if thread is None or not request_ids:
+        left = [(request_id, done) for request_id in request_ids]
+        if thread is None or not left:
+            return
+        self._aborted.extend(left)
+        while wait and thread is not threading.current_thread() and thread.is_alive():
+            if self._lock_holder == threading.get_ident() or done.wait(0.05):
                 return
-            self._aborted.extend((request_id, done) for request_id in request_ids)
-        if wait and thread is not threading.current_thread():
-            done.wait()
 
     def close(self) -> None:
         """Abort whatever runs, wait for the thread, and take nothing more; may be called twice."""
-        with self._lock:
+        with self._locked():
             self._closed = True
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._lock:
+            self._lock_holder = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._lock_holder = None
 
     def _run(self) -> None:
         """Step until nothing is left to do or nobody is left to do it for."""
@@ -92,9 +104,9 @@ class Router:
                 wanted = self._take_in() and self._is_wanted()
                 if wanted:
                     self._step()
-            except Exception:  # whatever it is, the other callers wait for this thread
+            except BaseException:  # whatever it is, the other callers wait for this thread
                 _log.exception("the engine failed between two steps")
-        with self._lock:
+        with self._locked():
             if self._thread is threading.current_thread():  # nobody has started another one
                 self._thread = None
                 for _, done in self._aborted:
@@ -105,7 +117,7 @@ class Router:
         """Run a step and deliver what it gave, an error of the step's own included."""
         try:
             self._engine.step()
-        except FairdraftError as error:  # its requests are told; a broken invariant is for us
+        except BaseException as error:  # its requests are told; a broken invariant is for us
             level = logging.ERROR if isinstance(error, IntegrityError) else logging.DEBUG
             _log.log(level, "a step failed", exc_info=error)
         for output in self._engine.outputs:
@@ -126,14 +138,10 @@ class Router:
             starts another one.
         """
         while True:
-            with self._lock:
-                submitted, aborted = list(self._submitted), list(self._aborted)
-                self._submitted.clear()
-                self._aborted.clear()
-                if self._closed:
-                    aborted += [(name, None) for name in self._sinks]
-                    aborted += [(request.request_id, None) for request, _ in submitted]
-                elif not (submitted or aborted):
+            with self._locked():
+                submitted = [self._submitted.popleft() for _ in range(len(self._submitted))]
+                aborted = [self._aborted.popleft() for _ in range(len(self._aborted))]
+                if not self._closed and not (submitted or aborted):
                     if not self._engine.has_unfinished_requests:
                         self._thread = None
                     return self._thread is not None
@@ -141,10 +149,18 @@ class Router:
                 self._admit(request, sink)
             self._forget(aborted)
             if self._closed:
+                self._end_all()
                 return False
 
+    def _end_all(self) -> None:
+        """Abort every request and tell whoever waits for it."""
+        for request_id, (request, _) in list(self._sinks.items()):
+            self._engine.abort(request_id)
+            request.end("abort")
+            self._deliver(StepOutput.of(request))
+
     def _admit(self, request: Request, sink: Sink) -> None:
-        self._sinks[request.request_id] = sink
+        self._sinks[request.request_id] = request, sink
         try:
             self._engine.admit(request)
         except FairdraftError as error:
@@ -165,9 +181,9 @@ class Router:
     def _deliver(self, output: StepOutput) -> None:
         """Hand an output to its request's sink; behind one that fails nobody is left."""
         request_id = output.request.request_id
-        sink = self._sinks.get(request_id)
-        if sink is None:
+        if request_id not in self._sinks:
             return
+        _, sink = self._sinks[request_id]
         if output.finish_reason is not None:
             del self._sinks[request_id]
         try:

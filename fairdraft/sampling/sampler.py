@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from fairdraft.draft import Draft
@@ -146,7 +147,13 @@ class TargetRows:
     def token(self, row: int) -> int:
         """The token that plain decoding would say there: the argmax, or the keyed draw."""
         if self.request.params.greedy:
-            return int(self._adjusted(row).argmax()) if self._adjusts else self.argmax[row]
+            if not self._adjusts:
+                return self.argmax[row]
+            adjusted = self._adjusted(row)
+            token = int(adjusted.argmax())
+            if adjusted[token] == -torch.inf:
+                raise RequestError(_NOTHING_LEFT)
+            return token
         seed = self.request.seed
         position = self.request.num_tokens + self.draft.depths[row]
         if self.coupled:

@@ -95,6 +95,7 @@ RUBBISH: dict[str, Any] = {
     "no drafts": [(1, 2)],
     "a word": [Draft(("a",))],  # type: ignore[arg-type]
     "a token beyond the vocabulary": [Draft((1, 32))],
+    "a truth value": [Draft((True,))],
     "a negative token": [Draft((-1,))],
     "a tree": [Draft((1, 2), (-1, -1))],
     "laws for other tokens": [Draft((1, 2), probs=[[1.0]])],
@@ -166,6 +167,24 @@ def test_bans_that_leave_no_token_end_that_request_alone() -> None:
     assert "no token can be sampled" in str(requests[1].error)
     for request in others:
         assert request.output_token_ids == toy_continuation(request, 12)
+
+
+def test_greedy_bans_that_leave_no_token_are_told_too() -> None:
+    engine = Engine(toy_config(max_model_len=64), ToyRunner())
+    params = SamplingParams(temperature=0, max_tokens=5, min_tokens=5, stop_token_ids=range(32))
+    (request,) = run(engine, PROMPTS[:1], params)
+    assert "no token can be sampled" in str(request.error)
+
+
+def test_a_proposer_that_writes_the_text_is_named() -> None:
+    class Writing(Third):
+        def propose(self, requests: Sequence[Request], *_: Any) -> list[Draft]:
+            requests[0].token_ids.append(7)
+            return [EMPTY_DRAFT] * len(requests)
+
+    engine = Engine(toy_config(max_model_len=64), ToyRunner(), proposer=Writing(4))
+    (request,) = run(engine, PROMPTS[:1])
+    assert "Writing failed in propose()" in str(request.error)
 
 
 def test_generate_raises_with_what_the_others_gained(tiny: Callable[[str], Path]) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from fairdraft import LLM, AsyncLLM, SamplingParams
 from fairdraft.engine.engine import Engine
 from fairdraft.engine.router import Router
 from fairdraft.engine.step_output import StepOutput
-from fairdraft.errors import EngineError
+from fairdraft.errors import EngineError, GenerationError
 from fairdraft.testing import ToyProposer, ToyRunner, toy_config
 
 COUNT = 24
@@ -209,6 +210,55 @@ def test_nothing_is_taken_after_close(tiny: Callable[[str], Path]) -> None:
     llm.close()
     with pytest.raises(EngineError, match="closed"):
         llm.generate([1, 2, 3])
+
+
+def test_close_ends_every_other_caller(tiny: Callable[[str], Path]) -> None:
+    llm = LLM(str(tiny("llama")), dtype="float32", max_model_len=250)
+    endless = SamplingParams(temperature=0, max_tokens=200, ignore_eos=True)
+    stream = llm.stream(prompt(0), endless)
+    next(stream)
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(llm.generate, prompt(i), endless) for i in range(2)]
+        while len(llm.engine.scheduler.running) < 3:
+            threading.Event().wait(0.01)
+        llm.close()
+        for call in calls:
+            (output,) = call.result(timeout=60)
+            assert output.outputs[0].finish_reason == "abort"
+    *_, last = stream
+    assert last.output.outputs[0].finish_reason == "abort"
+
+
+@pytest.mark.parametrize("fault", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_what_ends_a_thread_elsewhere_ends_only_the_requests_of_its_step(
+    fault: type[BaseException], llm: LLM, alone: list[list[int]]
+) -> None:
+    proposer = llm.engine.proposer
+    assert proposer is not None
+    calls = iter([False, False, True])
+    propose = proposer.propose
+
+    def failing(*args: Any) -> Any:
+        if next(calls, False):
+            raise fault
+        return propose(*args)
+
+    proposer.propose = failing  # type: ignore[method-assign]
+    try:
+        with pytest.raises(GenerationError, match=fault.__name__):
+            llm.generate(prompt(0), LONG)
+        assert llm.generate(prompt(0), params(0))[0].outputs[0].token_ids == alone[0]
+    finally:
+        proposer.propose = propose  # type: ignore[method-assign]
+    idle(llm)
+
+
+def test_a_stream_collected_under_the_routers_lock_does_not_wait_for_itself(llm: LLM) -> None:
+    stream = llm.stream(prompt(0), LONG)
+    next(stream)
+    with llm.router._locked():
+        stream.close()  # type: ignore[attr-defined]
+    idle(llm)
 
 
 def test_an_unfinished_stream_does_not_hold_up_the_end_of_a_program(
