@@ -51,7 +51,7 @@ def drafters(report: Report) -> Rows:
         "i: of the rounds that drafted so far, the share in which the i-th token stood, with its "
         f"95% interval (Wilson). At one stream {same[1]} texts were those written without "
         f"speculation, at eight {same[8]}: there prompts are read in chunks of other sizes, which "
-        "bfloat16 rounds otherwise (`batch_invariant=True` takes care of that)."
+        "bfloat16 rounds otherwise; measured without batch invariance, which is the default now."
     )
     return header, rows, note
 

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from fairdraft.draft import Draft
 from fairdraft.engine.draft_lengths import DraftLengths
 from fairdraft.engine.scheduler import ScheduledRequest, Scheduler
 from fairdraft.errors import FairdraftError, ProposerError
 from fairdraft.proposers import Proposer, Settled
+from fairdraft.proposers.base import flaw_of
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
 
@@ -47,7 +47,7 @@ class Drafting:
 
     def start(self, step: Sequence[ScheduledRequest]) -> None:
         """Tell the proposer of requests that begin, or begin again after a preemption."""
-        with self._naming("start"):
+        with naming(self.proposer, "start"):
             for entry in step:
                 if entry.begins:
                     self.proposer.start(entry.request)
@@ -55,12 +55,12 @@ class Drafting:
     def propose(self, settled: Settled) -> None:
         """Show what stands, and ask for the next step's drafts of the requests that decode."""
         proposer = self.proposer
-        with self._naming("observe"):
+        with naming(self.proposer, "observe"):
             proposer.observe(settled)
         decoding = [r for r in self.scheduler.running if r.decoding and r.finish_reason is None]
         if not decoding:
             return
-        with self._naming("rests"):
+        with naming(self.proposer, "rests"):
             if proposer.rests(decoding):
                 return
         lengths = self.lengths.draft_lengths(decoding)
@@ -74,7 +74,7 @@ class Drafting:
         if not wanted:
             return
         slots = [self._lookahead(request) for request in wanted]
-        with self._naming("propose"):
+        with naming(self.proposer, "propose"):
             lengths = [request.num_tokens for request in wanted]
             drafts = proposer.propose(list(wanted), budgets, slots, self.noise)
             if lengths != [request.num_tokens for request in wanted]:
@@ -110,29 +110,20 @@ class Drafting:
         if not isinstance(drafts, list) or len(drafts) != count:
             raise ValueError(f"it returned {drafts!r}, but must return a list of {count} drafts")
         for draft in drafts:
-            if not isinstance(draft, Draft):
-                raise ValueError(f"it returned {draft!r} where a Draft belongs")
-            for token in draft.token_ids:
-                if not (type(token) is int and 0 <= token < self.vocab_size):
-                    raise ValueError(
-                        f"it drafted {token!r}, but the target's tokens are 0 to "
-                        f"{self.vocab_size - 1}"
-                    )
-            if not (draft.is_chain or self.proposer.drafts_trees):
-                raise ValueError("it drafted a tree, but its drafts_trees is False")
-            if draft.probs is not None and len(draft.probs) != len(draft):
-                raise ValueError(f"it drafted {len(draft)} tokens with {len(draft.probs)} laws")
+            flaw = flaw_of(draft, self.vocab_size, self.proposer.drafts_trees)
+            if flaw is not None:
+                raise ValueError(flaw)
 
-    @contextmanager
-    def _naming(self, hook: str) -> Iterator[None]:
-        """Name the proposer in what its hook raises."""
-        try:
-            yield
-        except FairdraftError:
-            raise
-        except Exception as error:
-            raise ProposerError(
-                f"the proposer {type(self.proposer).__name__} failed in {hook}() "
-                f"({type(error).__name__}: {error}), and the requests of this step end here: mend "
-                "it, or choose another method"
-            ) from error
+
+@contextmanager
+def naming(proposer: Proposer, hook: str) -> Iterator[None]:
+    """Name a proposer in what one of its hooks raises; errors of ours are raised as they are."""
+    try:
+        yield
+    except FairdraftError:
+        raise
+    except Exception as error:
+        raise ProposerError(
+            f"the proposer {type(proposer).__name__} failed in {hook}() "
+            f"({type(error).__name__}: {error}): mend it, or choose another method"
+        ) from error

@@ -15,7 +15,7 @@ from fairdraft.draft import Verdict
 from fairdraft.engine.admission import Admission, check_max_model_len, num_kv_blocks
 from fairdraft.engine.detokenizer import Detokenizer
 from fairdraft.engine.draft_lengths import DraftLengths, FixedLength, LengthsByBatchSize
-from fairdraft.engine.drafting import Drafting
+from fairdraft.engine.drafting import Drafting, naming
 from fairdraft.engine.scheduler import ScheduledRequest, Scheduler
 from fairdraft.engine.step_batch import flat_batch, moved_slots, row_ranges, settled
 from fairdraft.engine.step_output import StepOutput, logprobs_of, trace_record
@@ -82,7 +82,8 @@ class Engine:
             )
         self.max_model_len = check_max_model_len(config, runner)
         if proposer is not None:
-            proposer.bind(runner)
+            with naming(proposer, "bind"):
+                proposer.bind(runner)
         num_blocks = num_kv_blocks(config, runner, self.max_model_len)
         runner.allocate(num_blocks * config.block_size, config.block_size)
         self.needs = proposer.needs if proposer else Needs(rows=False)
@@ -133,13 +134,14 @@ class Engine:
 
         Raises:
             RequestError: its id is in use.
+            CheckpointError: the tokenizer cannot stream.
         """
         if request.request_id in self._requests:
             raise RequestError(f"the request id {request.request_id!r} is in use: choose another")
+        if self.tokenizer is not None:  # may refuse, and then nothing is queued
+            self._detokenizers[request.request_id] = Detokenizer(self.tokenizer, request.params)
         self.scheduler.add(request)
         self._requests[request.request_id] = request
-        if self.tokenizer is not None:
-            self._detokenizers[request.request_id] = Detokenizer(self.tokenizer, request.params)
 
     def abort(self, request_id: str) -> None:
         """End a request now; unknown and finished ones are left alone."""
@@ -300,7 +302,7 @@ class Engine:
         output: RunOutput,
         seconds: float,
     ) -> Settled:
-        """What the proposer is shown of the step; the rows only if it needs them."""
+        """Return what the proposer is shown of the step; the rows only if it needs them."""
         if self.needs.rows:
             return settled(step, verdicts, self.scheduler.kv, batch, output, seconds)
         names = [entry.request.request_id for entry in step if entry.request.error is None]

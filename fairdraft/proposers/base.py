@@ -146,6 +146,26 @@ class Proposer(ABC):
         """A request ended; forget it."""
 
 
+def flaw_of(draft: object, vocab_size: int, drafts_trees: bool) -> str | None:
+    """Return what is wrong with a proposer's draft, as a sentence; None where nothing is.
+
+    Args:
+        draft: what was drafted, perhaps no `Draft` at all.
+        vocab_size: of the target.
+        drafts_trees: what the proposer says of itself.
+    """
+    if not isinstance(draft, Draft):
+        return f"{draft!r} was returned where a Draft belongs"
+    if not (draft.is_chain or drafts_trees):
+        return "a tree was drafted, but drafts_trees is False"
+    for token in draft.token_ids:
+        if not (type(token) is int and 0 <= token < vocab_size):
+            return f"{token!r} was drafted, which is outside the vocabulary of {vocab_size} tokens"
+    if draft.probs is not None and len(draft.probs) != len(draft):
+        return f"{len(draft)} tokens were drafted with {len(draft.probs)} laws"
+    return None
+
+
 class PerRequestProposer(Proposer):
     """A proposer that drafts for each request by itself."""
 

@@ -8,6 +8,7 @@ from typing import Any
 from fairdraft.draft import Draft
 from fairdraft.errors import FairdraftError
 from fairdraft.proposers import Proposer
+from fairdraft.proposers.base import flaw_of
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
 
@@ -63,12 +64,10 @@ class WatchedProposer(Proposer):
         return drafts
 
     def _check(self, draft: Draft, budget: int) -> None:
-        if not self.drafts_trees and not draft.is_chain:
-            raise ConformanceError("a tree was drafted, but drafts_trees is False")
+        if flaw := flaw_of(draft, self.vocab_size, self.drafts_trees):
+            raise ConformanceError(flaw)
         if len(draft) > budget:
             raise ConformanceError(f"{len(draft)} tokens were drafted, the budget is {budget}")
-        if any(not 0 <= token < self.vocab_size for token in draft.token_ids):
-            raise ConformanceError(f"{draft.token_ids} holds a token outside the vocabulary")
         if draft.probs is None or not len(draft):
             return
         if self.proposer.is_lookup:

@@ -10,6 +10,7 @@ from fairdraft.peers.base import Reading, Record, number, numbers, parse_json, p
 from fairdraft.peers.fairdraft.verbs import VERBS
 
 PREFILL = "prefill is in the step time, of both runs alike"
+KEPT = "methods drafted from earlier answers to the same prompts (--keep-memory)"
 
 
 def load_report(path: Path) -> Record:
@@ -47,10 +48,11 @@ def read_bench(records: Sequence[Record], source: str) -> list[Reading] | None:
     cells = parts(records[0], "cells", source)
     if not cells:
         raise ReadingError(f"{source!r} holds no cell: the benchmark was cut short; run it again")
-    return [_cell(cell, source) for cell in cells]
+    notes = (PREFILL, KEPT) if records[0].get("memory") == "kept" else (PREFILL,)
+    return [_cell(cell, source, notes) for cell in cells]
 
 
-def _cell(cell: Record, source: str) -> Reading:
+def _cell(cell: Record, source: str, notes: tuple[str, ...]) -> Reading:
     counters, times = part(cell, "counters", source), part(cell, "times", source)
     engine_steps, steps = number(times, "num_steps", source), number(counters, "num_steps", source)
     k, n = number(cell, "k", source), number(cell, "concurrency", source)
@@ -67,6 +69,6 @@ def _cell(cell: Record, source: str) -> Reading:
         drafted_per_position=numbers(counters, "drafted_per_pos", source),
         steps=steps,
         label=f"{dataset}/{cell.get('method')}/k={k:.0f}/n={n:.0f}",
-        notes=(PREFILL,),
+        notes=notes,
         method=str(cell.get("method")),
     )
