@@ -31,15 +31,15 @@ class Status(Enum):
 
 
 class Cut(NamedTuple):
-    """Where a request takes no more of a step's tokens.
+    """The tokens of a step that a request takes, and why it takes no more.
 
     Args:
-        num_tokens: that it takes.
+        token_ids: that it takes, at least one.
         finish_reason: "stop" or "length" where the last of them ends it; None where none does.
         stop_reason: the stop token or stop string that ended it; None for EOS and length.
     """
 
-    num_tokens: int
+    token_ids: Sequence[int]
     finish_reason: str | None = None
     stop_reason: int | str | None = None
 
@@ -156,8 +156,8 @@ class Request:
             max_model_len: tokens that a request may reach.
 
         Returns:
-            How many of them it takes, and why it ends with the last, if it does. Stop strings need
-            text: the detokenizer may cut earlier.
+            Those that it takes, and why it ends with the last, if it does. Stop strings need text:
+            the detokenizer may cut earlier.
         """
         params, stops = self.params, self.stop_token_ids
         room = max_model_len - len(self.token_ids)
@@ -167,14 +167,14 @@ class Request:
         for count, token in enumerate(token_ids, 1):
             if token in stops and given + count >= params.min_tokens:
                 natural = token in self.eos_token_ids and not params.ignore_eos
-                return Cut(count, "stop", None if natural else token)
+                return Cut(token_ids[:count], "stop", None if natural else token)
             if count >= room:
-                return Cut(count, "length")
-        return Cut(len(token_ids))
+                return Cut(token_ids[:count], "length")
+        return Cut(token_ids)
 
-    def append(self, token_ids: Sequence[int], cut: Cut) -> None:
+    def append(self, cut: Cut) -> None:
         """Take the tokens of a step up to the cut, and end there if it says so."""
-        self.token_ids.extend(token_ids[: cut.num_tokens])
+        self.token_ids.extend(cut.token_ids)
         self.finish_reason = cut.finish_reason
         self.stop_reason = cut.stop_reason
         # An end inside an accepted stretch leaves KV of tokens that the request does not have.

@@ -25,8 +25,8 @@ def end_of(request: Request, tokens: Sequence[int], max_model_len: int = FAR) ->
     """Take tokens until the request ends; how many that took."""
     cut = request.cut(tokens, max_model_len)
     assert request.finish_reason is None, "to look where it ends changes nothing"
-    request.append(tokens, cut)
-    return cut.num_tokens if request.finish_reason else None
+    request.append(cut)
+    return len(cut.token_ids) if request.finish_reason else None
 
 
 # --- counters
@@ -55,7 +55,7 @@ def test_counters_count_prompt_output_and_draft(
 def test_the_output_is_a_copy_and_the_prompt_is_never_written() -> None:
     prompt = (1, 3)
     request = Request("r", prompt, SamplingParams())
-    request.append([PLAIN], Cut(1))
+    request.append(Cut([PLAIN]))
     request.output_token_ids.append(77)
     assert request.output_token_ids == [PLAIN]
     assert request.prompt_token_ids == (1, 3)
@@ -70,7 +70,7 @@ def test_decoding_starts_when_only_the_newest_token_waits(computed: int, decodin
 
 def test_two_requests_share_nothing() -> None:
     one, other = request_of(), request_of()
-    one.append([PLAIN], Cut(1))
+    one.append(Cut([PLAIN]))
     one.block_table.append(0)
     one.counters.record(1, 1, 2)
     assert other.num_output_tokens == 0
@@ -156,7 +156,7 @@ def test_a_cut_inside_an_accepted_stretch_leaves_no_computed_token_behind_the_en
     request.hold(Draft((7, 8, 9)))
     request.advance(5)  # the prompt and the draft
     request.reject(0)
-    request.append([7, EOS, 9, 4], request.cut([7, EOS, 9, 4], FAR))
+    request.append(request.cut([7, EOS, 9, 4], FAR))
     assert request.output_token_ids == [7, EOS]
     assert request.num_computed_tokens == request.num_tokens == 4
     assert request.draft == Draft()
@@ -167,14 +167,14 @@ def test_rejected_tokens_are_taken_back_off() -> None:
     request.hold(Draft((7, 8, 9)))
     request.advance(5)
     request.reject(2)
-    request.append([7, 6], Cut(2))
+    request.append(Cut([7, 6]))
     assert request.num_computed_tokens == request.num_tokens - 1
     assert request.decoding
 
 
 def test_a_reset_request_begins_anew_with_its_tokens() -> None:
     request = request_of((1, 3))
-    request.append([PLAIN], Cut(1))
+    request.append(Cut([PLAIN]))
     request.advance(3)
     request.hold(Draft((7,)))
     request.reset()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from tokenizers.decoders import DecodeStream
@@ -38,22 +37,22 @@ class Detokenizer:
         self._shown = 0
         self.text = ""
 
-    def add(self, request: Request, token_ids: Sequence[int], cut: Cut) -> tuple[str, Cut]:
+    def add(self, request: Request, cut: Cut) -> tuple[str, Cut]:
         """Turn a step's tokens into text, before the request takes them.
 
         Args:
             request: without these tokens.
-            token_ids: of the step.
-            cut: where tokens alone end it.
+            cut: the step's tokens, up to where tokens alone end it.
 
         Returns:
             Text that may be shown now, and the cut, moved forward to the token that completes a
             stop string. What could be the beginning of a stop string is held back until it is
             settled or the request ends.
         """
-        for i, token in enumerate(token_ids[: cut.num_tokens]):
-            last = cut.finish_reason is not None and i + 1 == cut.num_tokens
-            whole = [*request.output_token_ids, *token_ids[: i + 1]] if last else None
+        tokens = cut.token_ids
+        for i, token in enumerate(tokens):
+            last = cut.finish_reason is not None and i + 1 == len(tokens)
+            whole = [*request.output_token_ids, *tokens] if last else None
             before = len(self.text)
             piece = self._piece(token, whole)
             self.text += piece
@@ -62,7 +61,7 @@ class Detokenizer:
                 if found is not None:
                     place, word = found
                     self.text = self.text[: place + (len(word) if self._keep_stop else 0)]
-                    cut = Cut(i + 1, "stop", word)
+                    cut = Cut(tokens[: i + 1], "stop", word)
                     break
         ready = len(self.text)
         if cut.finish_reason is None:

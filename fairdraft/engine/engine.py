@@ -17,7 +17,7 @@ from fairdraft.engine.detokenizer import Detokenizer
 from fairdraft.engine.draft_lengths import DraftLengths, FixedLength, LengthsByBatchSize
 from fairdraft.engine.drafting import Drafting, naming
 from fairdraft.engine.scheduler import ScheduledRequest, Scheduler
-from fairdraft.engine.step_batch import flat_batch, moved_slots, row_ranges, settled
+from fairdraft.engine.step_batch import flat_batch, logit_spans, moved_slots, settled
 from fairdraft.engine.step_output import StepOutput, logprobs_of, trace_record
 from fairdraft.errors import (
     ConfigError,
@@ -227,20 +227,19 @@ class Engine:
 
     def _verify(self, step: Sequence[ScheduledRequest], output: RunOutput) -> list[Verdict | None]:
         argmax: list[int] = output.logits.argmax(-1).tolist()
+        rule, coupled = self.rule, self.rule.shares_noise
         verdicts: list[Verdict | None] = []
-        for entry, rows in zip(step, row_ranges(step), strict=True):
-            if not rows:
+        for entry, span in zip(step, logit_spans(step), strict=True):
+            if not entry.num_logit_rows:
                 verdicts.append(None)
                 continue
-            span = slice(rows.start, rows.stop)
-            logits, likeliest = output.logits[span], argmax[span]
-            coupled = self.rule.shares_noise
-            target = TargetRows(entry.request, entry.draft, logits, likeliest, coupled)
+            request, draft = entry.request, entry.draft
+            target = TargetRows(request, draft, output.logits[span], argmax[span], coupled)
             try:
-                draws, greedy = RoundDraws(entry.request), entry.request.params.greedy
-                verdicts.append(self.rule.verify(target, entry.draft, draws, greedy))
+                draws, greedy = RoundDraws(request), request.params.greedy
+                verdicts.append(rule.verify(target, draft, draws, greedy))
             except RequestError as error:  # this request's own: its filters leave no token
-                entry.request.end("error", error)
+                request.end("error", error)
                 verdicts.append(None)
         return verdicts
 
@@ -259,16 +258,15 @@ class Engine:
                 cut = self.scheduler.cut(entry, verdict)
                 detokenizer = self._detokenizers.get(entry.request.request_id)
                 if detokenizer is not None:
-                    text, cut = detokenizer.add(entry.request, entry.gained(verdict), cut)
+                    text, cut = detokenizer.add(entry.request, cut)
             cuts.append(cut)
             texts.append(text)
         self.scheduler.update_from_output(step, verdicts, cuts)
         outputs: list[StepOutput] = []
-        spans = row_ranges(step)
-        for entry, verdict, cut, text, rows in zip(step, verdicts, cuts, texts, spans, strict=True):
+        spans = logit_spans(step)
+        for entry, verdict, cut, text, span in zip(step, verdicts, cuts, texts, spans, strict=True):
             if verdict is not None and cut is not None:
-                logits = output.logits[rows.start : rows.stop]
-                outputs.append(self._gained(entry, verdict, cut, text, logits))
+                outputs.append(self._gained(entry, verdict, cut, text, output.logits[span]))
             elif entry.request.error is not None:
                 outputs.append(StepOutput.of(entry.request))
         return outputs
@@ -283,15 +281,16 @@ class Engine:
     ) -> StepOutput:
         """Count what a request gained, and say it; `logits` [1 + len(draft), V] are its rows'."""
         request, draft = entry.request, entry.draft
-        tokens = entry.gained(verdict)[: cut.num_tokens]
+        tokens = cut.token_ids
         rows = [0, *(node + 1 for node in verdict.path)]  # the row that each token came from
         tree = () if draft.is_chain else (draft.depths[1:], bool(draft.children[rows[-1]]))
+        counts = len(draft), len(verdict.path), len(tokens)
         for counters in (self.counters, request.counters):
-            counters.record(len(draft), len(verdict.path), len(tokens), *tree)
+            counters.record(*counts, *tree)
         logprobs = None
         if request.params.logprobs is not None:
-            logprobs = logprobs_of(logits, rows[: cut.num_tokens], tokens, request.params.logprobs)
-        path = verdict.path[: cut.num_tokens]
+            logprobs = logprobs_of(logits, rows[: len(tokens)], tokens, request.params.logprobs)
+        path = verdict.path[: len(tokens)]
         return StepOutput.of(request, tokens, draft=draft, path=path, text=text, logprobs=logprobs)
 
     def _settled(

@@ -46,7 +46,8 @@ class ScheduledRequest:
 
     def gained(self, verdict: Verdict) -> list[int]:
         """Tokens that a verdict adds: the accepted ones and the one after them."""
-        return [*(self.draft.token_ids[node] for node in verdict.path), verdict.token]
+        token_ids = self.draft.token_ids
+        return [*[token_ids[node] for node in verdict.path], verdict.token]
 
 
 class Scheduler:
@@ -184,8 +185,8 @@ class Scheduler:
         Args:
             step: what `schedule` chose.
             verdicts: one per entry; None where no logits were wanted.
-            cuts: one per verdict: how many of `ScheduledRequest.gained` the request takes. Where
-                it ends there, `finish` must be called for it.
+            cuts: one per verdict: what the request takes of `ScheduledRequest.gained`. Where it
+                ends there, `finish` must be called for it.
         """
         for entry, verdict, cut in zip(step, verdicts, cuts, strict=True):
             request = entry.request
@@ -193,7 +194,7 @@ class Scheduler:
                 request.reject(0)
             else:
                 request.reject(len(entry.draft) - verdict.num_accepted)
-                request.append(entry.gained(verdict), cut)
+                request.append(cut)
             self.kv.publish(request)
 
     def finish(self, request: Request) -> None:

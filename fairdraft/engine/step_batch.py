@@ -62,10 +62,10 @@ def moved_slots(
     return sources, targets
 
 
-def row_ranges(step: Sequence[ScheduledRequest]) -> list[range]:
-    """Return each entry's rows among the step's logits."""
-    ends = list(itertools.accumulate(entry.num_logit_rows for entry in step))
-    return [range(end - e.num_logit_rows, end) for e, end in zip(step, ends, strict=True)]
+def logit_spans(step: Sequence[ScheduledRequest]) -> list[slice]:
+    """Return where each entry's rows lie among the step's logits."""
+    ends = itertools.accumulate([entry.num_logit_rows for entry in step], initial=0)
+    return [slice(first, end) for first, end in itertools.pairwise(ends)]
 
 
 def settled(

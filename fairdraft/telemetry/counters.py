@@ -24,7 +24,8 @@ from fairdraft.stats import wilson
 
 def _add_at(counts: list[int], length: int) -> None:
     """Add one to each of the first `length` entries, growing the list as needed."""
-    counts.extend([0] * (length - len(counts)))
+    if length > len(counts):
+        counts.extend([0] * (length - len(counts)))
     for i in range(length):
         counts[i] += 1
 

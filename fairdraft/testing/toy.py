@@ -121,7 +121,7 @@ def toy_continuation(request: Request, count: int) -> list[int]:
         rows = TargetRows(twin, EMPTY_DRAFT, logits[None], [int(logits.argmax())])
         token = rows.token(0)
         cut = twin.cut([token], max_model_len=1 << 30)
-        twin.append([token], cut)
+        twin.append(cut)
         if twin.finish_reason is not None:
             break
     return twin.output_token_ids

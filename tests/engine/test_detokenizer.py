@@ -66,10 +66,10 @@ class Stream:
 
     def step(self, token_ids: Sequence[int]) -> str:
         cut = self.request.cut(token_ids, 10**6)
-        text, cut = self.detokenizer.add(self.request, token_ids, cut)
-        self.request.append(token_ids, cut)
+        text, cut = self.detokenizer.add(self.request, cut)
+        self.request.append(cut)
         self.shown.append(text)
-        self.gained += token_ids[: cut.num_tokens]
+        self.gained += cut.token_ids
         return self.shown[-1]
 
     def play(self, token_ids: Sequence[int], sizes: Sequence[int] = ()) -> "Stream":

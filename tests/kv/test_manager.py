@@ -227,7 +227,7 @@ def test_a_block_whose_newest_token_is_not_computed_is_not_offered() -> None:
     kv = KVManager(16, 4, True)
     request = request_of([1] * 7)
     compute(kv, request, 7)
-    request.append([1], Cut(1))
+    request.append(Cut([1]))
     kv.publish(request)
     assert reused(kv, [1] * 9) == 4
     compute(kv, request, 8)

@@ -157,7 +157,7 @@ def test_an_index_grown_in_steps_is_the_index_built_at_once(
     proposer = NgramProposer(8, most, least, match)
     growing, other = request_of(text), request_of(text[::-1], "other")
     for gained, asked in [([], True), *gains, ([], True)]:
-        growing.append(gained, Cut(len(gained)))
+        growing.append(Cut(gained))
         if asked:
             assert ask(proposer, growing, 5) == lookup(growing.token_ids, 5, most, least, match)
             assert ask(proposer, other, 5) == lookup(text[::-1], 5, most, least, match)
