@@ -1,5 +1,8 @@
 """Sphinx's configuration: the repository itself is the source folder, so pages are built from
 where they are, and a link that works in a checkout works on the site too. `make docs` builds it.
+
+Why not Zensical (0.0.73): its pages must lie in one folder, all of which is copied to the site, and
+`--strict` does not count what goes wrong in docstrings.
 """
 
 from __future__ import annotations
@@ -29,19 +32,20 @@ exclude_patterns = [
 ]
 
 myst_heading_anchors = 4
+myst_url_schemes = ["http", "https", "mailto", "site"]  # the last is made by `scripts.docs_site`
 
 suppress_warnings: list[str] = []  # none: every warning is an error
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 python_use_unqualified_type_names = True
-python_maximum_signature_line_length = 88
 add_module_names = False
 
+smartquotes = False  # options keep their two hyphens
 highlight_language = "none"  # blocks that name no language: commands and what they print
 html_theme = "furo"
 html_title = "fairdraft"

@@ -127,31 +127,45 @@ def _toctree(caption: str, names: list[str]) -> str:
 
 
 def source_page(path: Path) -> str:
-    """Return the name of the page that shows a file of code."""
+    """Return the name of the page that shows a file of code, or a folder's list of them."""
     return f"source/{path.relative_to(ROOT).as_posix()}"
 
 
 def code_linked(page: Path, target: str) -> Path | None:
-    """Return the file of code that a link leads to, or None where it leads elsewhere.
+    """Return the file of code, or folder without a README, that a link leads to; None otherwise.
 
     Args:
         page: that holds the link.
         target: without its anchor.
     """
     path = Path(os.path.normpath(page.parent / target))
-    shown = path.suffix in SHOWN or path.name == "Makefile"
-    return path if shown and path.is_relative_to(ROOT) and path.is_file() else None
+    if not path.is_relative_to(ROOT):
+        return None
+    if path.is_dir():
+        return None if (path / "README.md").exists() else path
+    return path if is_code(path) and path.is_file() else None
+
+
+def is_code(path: Path) -> bool:
+    """Tell whether a file is one that the site shows as it stands."""
+    return path.suffix in SHOWN or path.name == "Makefile"
 
 
 def linked_sources() -> list[Path]:
-    """Return every file of code that some page links to."""
-    found = {
-        code_linked(page, link.path)
-        for page in pages()
-        for link in links(page.read_text("utf-8"))
-        if not link.is_outside and link.path
-    }
-    return sorted(path for path in found if path is not None)
+    """Return every file of code that some page links to, and every folder with its files."""
+    found: set[Path] = set()
+    for page in pages():
+        for link in links(page.read_text("utf-8")):
+            path = None if link.is_outside or not link.path else code_linked(page, link.path)
+            if path is not None:
+                found.add(path)
+                found.update(_inside(path))
+    return sorted(found)
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The files of code in a folder; none of a file."""
+    return sorted(filter(is_code, folder.iterdir())) if folder.is_dir() else []
 
 
 def relinked(text: str, page: Path, relative: Any) -> str:
@@ -199,21 +213,34 @@ def _on_doctree_read(app: Any, doctree: Any) -> None:
 
 
 def _collect_pages(app: Any) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Pages that show a file of code each, with an anchor a line."""
+    """Pages that show a file of code each, with an anchor a line, or the files of a folder."""
+    for path in linked_sources():
+        name = path.relative_to(ROOT).as_posix()
+        shown = _folder(path) if path.is_dir() else f'<div class="fd-source">{_code(path)}</div>'
+        body = f"<h1><code>{html.escape(name)}</code></h1>\n{shown}"
+        yield source_page(path), {"title": name, "body": body, "parents": []}, "page.html"
+
+
+def _folder(path: Path) -> str:
+    """The files of a folder, as a list of links to their pages."""
+    items = (
+        f'<li><a href="{path.name}/{each.name}.html"><code>{each.name}</code></a></li>'
+        for each in _inside(path)
+    )
+    return f"<ul>{''.join(items)}</ul>"
+
+
+def _code(path: Path) -> str:
+    """A file of code in HTML; line 7 has the anchor L7."""
     from pygments import highlight
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import get_lexer_for_filename
     from pygments.lexers.make import MakefileLexer
 
+    lexer = MakefileLexer() if path.name == "Makefile" else get_lexer_for_filename(path.name)
     style = HtmlFormatter(linenos="inline", lineanchors="L", anchorlinenos=True)
-    for path in linked_sources():
-        name = path.relative_to(ROOT).as_posix()
-        lexer = MakefileLexer() if path.name == "Makefile" else get_lexer_for_filename(path.name)
-        code = highlight(path.read_text("utf-8"), lexer, style)
-        code = re.sub(r'(id|name)="L-(\d+)"', r'\1="L\2"', code)
-        code = code.replace('href="#L-', 'href="#L')
-        body = f'<h1><code>{html.escape(name)}</code></h1>\n<div class="fd-source">{code}</div>'
-        yield source_page(path), {"title": name, "body": body, "parents": []}, "page.html"
+    code = str(highlight(path.read_text("utf-8"), lexer, style))
+    return re.sub(r'((?:id|name)="|href="#)L-(\d+)"', r'\1L\2"', code)
 
 
 # ---- docstrings ---------------------------------------------------------------------------------
@@ -237,7 +264,7 @@ def restructured(lines: list[str]) -> list[str]:
         prose.clear()
 
     for i, line in enumerate(lines):
-        in_section = in_section or line.strip() in SECTIONS and not line.startswith(" ")
+        in_section = in_section or line in SECTIONS
         indented = line.startswith("    ") and not in_section
         if in_code and line and not indented:
             in_code = False
@@ -273,12 +300,44 @@ def _on_docstring(
     lines[:] = restructured(lines)
 
 
-# ---- what a page loads --------------------------------------------------------------------------
+def _on_signature(
+    app: Any, what: str, name: str, found: Any, options: Any, signature: str, returned: str
+) -> tuple[str, str] | None:
+    """Leave the limits out of a config's signature: docs/reference/config.md has them all.
+
+    Of a class whose `__new__` takes anything, the signature is its `__init__`'s.
+    """
+    if hasattr(found, "__pydantic_fields__"):
+        return "(**keys)", ""
+    if what == "class" and (signature or "").startswith("(*args"):
+        from sphinx.util.inspect import signature as read
+        from sphinx.util.inspect import stringify_signature
+
+        taken = read(found.__init__, bound_method=True)
+        return stringify_signature(taken, unqualified_typehints=True), ""
+    return None
+
+
+# ---- what a page holds and loads ----------------------------------------------------------------
+
+
+def accessible(page: str) -> str:
+    """Return HTML of Sphinx's with what a keyboard and a screen reader need besides.
+
+    Code and tables that may be wider than their page can be scrolled with the keyboard, and a
+    heading has a level. The hyphens behind a parameter's name become a dash.
+    """
+    page = page.replace("</strong> -- ", "</strong> – ").replace("</a> -- ", "</a> – ")
+    page = page.replace("<pre>", '<pre tabindex="0">')
+    page = page.replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
+    return page.replace('role="heading">', 'role="heading" aria-level="2">')
 
 
 def _on_page(app: Any, name: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    for part in ("body", "furo_navigation_tree"):
+        context[part] = accessible(context.get(part) or "")
     for figure in ("explorer", "rounds"):
-        if f'data-figure="{figure}"' in context.get("body", ""):
+        if f'data-figure="{figure}"' in context["body"]:
             app.add_js_file(f"{figure}.js", loading_method="defer")
 
 
@@ -293,6 +352,7 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("doctree-read", _on_doctree_read)
     app.connect("html-collect-pages", _collect_pages)
     app.connect("autodoc-process-docstring", _on_docstring, priority=400)  # before napoleon
-    app.connect("html-page-context", _on_page)
+    app.connect("autodoc-process-signature", _on_signature)
+    app.connect("html-page-context", _on_page, priority=900)  # behind the theme
     app.connect("build-finished", _on_finished)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -12,12 +12,15 @@ import dataclasses
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
 
+import typer
 from pydantic import TypeAdapter
 
-from fairdraft.cli.main import VERBS, load
+from fairdraft.cli.main import VERBS
 from fairdraft.config import EngineConfig, SamplingParams, SpeculativeConfig
 from fairdraft.proposers import known_methods
 from fairdraft.proposers.options import DraftOptions
@@ -36,70 +39,79 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip().replace("|", "\\|")
+    text = re.sub(r"\s+", " ", text).strip().replace("|", "\\|")
+    return re.sub(r"(?<![\w`-])(--[a-z][a-z-]+)(?!`)", r"`\1`", text)  # an option in a sentence
 
 
 # ---- the command line ---------------------------------------------------------------------------
 
+TYPES = {str: "TEXT", int: "INTEGER", float: "FLOAT", Path: "PATH"}
+
 
 def command_line() -> str:
-    """Write a section for every verb, from the same objects that `--help` is printed from."""
+    """Write a section for every verb, from the annotations that typer makes its options of."""
     parts = []
-    for name in VERBS:
-        command = load(name)
+    for name, verb in VERBS.items():
+        module, _, attribute = verb.place.partition(":")
+        found = getattr(import_module(f"fairdraft.cli.{module}"), attribute)
         words = f"fairdraft {name}"
-        verbs = getattr(command, "commands", None)
-        if verbs is None:
-            parts.append(_verb("##", words, command))
+        if not isinstance(found, typer.Typer):
+            parts.append(_verb("##", words, found))
             continue
-        parts.append(f"## `{words}`\n\n{_paragraphs(command.help)}")
-        parts += [_verb("###", f"{words} {each}", verbs[each]) for each in verbs]
+        parts.append(f"## `{words}`\n\n{found.info.help}")
+        for command in found.registered_commands:
+            assert command.callback is not None
+            below = command.name or command.callback.__name__.replace("_", "-")
+            parts.append(_verb("###", f"{words} {below}", command.callback))
     return "\n\n".join(parts)
 
 
-def _verb(level: str, words: str, command: Any) -> str:
-    shown = [each for each in command.params if not getattr(each, "hidden", False)]
-    arguments = [each for each in shown if each.param_type_name == "argument"]
-    options = [each for each in shown if each.param_type_name == "option"]
-    usage = " ".join([words, *map(_argument, arguments), *(["[OPTIONS]"] if options else [])])
-    rows = [(f"`{_argument(each)}`", _default(each), each.help or "") for each in arguments]
-    rows += [(_option(each), _default(each), each.help or "") for each in options]
-    parts = [f"{level} `{words}`", _paragraphs(command.help), f"```\n{usage}\n```"]
-    parts += [table(("option", "default", "what"), rows)] if rows else []
-    return "\n\n".join(parts)
+def _verb(level: str, words: str, function: Callable[..., Any]) -> str:
+    hints = get_type_hints(function, include_extras=True)
+    usage, rows = [words], []
+    options: list[tuple[str, str, str]] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        given, info = get_args(hints[name])
+        if info.hidden:
+            continue
+        kinds = [each for each in (get_args(given) or (given,)) if each is not type(None)]
+        several = any(get_origin(each) is list for each in (given, *kinds))
+        kind = next(each for each in (*get_args(kinds[0]), *kinds) if each in (*TYPES, bool))
+        default = parameter.default
+        if isinstance(info, typer.models.ArgumentInfo):
+            shown = (info.metavar or name).upper() + ("…" if several else "")
+            usage.append(shown if default is parameter.empty else f"[{shown}]")
+            rows.append((f"`{shown}`", _default(default), info.help or ""))
+            continue
+        # Behind `Annotated`, typer takes the first spelling for a default.
+        declared = [each for each in (info.default, *(info.param_decls or ())) if each is not ...]
+        spelled = [part for each in declared for part in str(each).split("/")]
+        if not spelled:
+            dashed = name.replace("_", "-")
+            spelled = [f"--{dashed}", *([f"--no-{dashed}"] if kind is bool else [])]
+        value = "" if kind is bool else f" `{info.metavar or TYPES[kind]}`"
+        again = ", repeatable" if several else ""
+        text = ", ".join(f"`{each}`" for each in spelled) + value + again
+        options.append((text, _default(default, spelled), info.help or ""))
+    usage += ["[OPTIONS]"] if options else []
+    says = f"```text\n{' '.join(usage)}\n```"
+    listed = table(("option", "default", "what"), [*rows, *options])
+    return "\n\n".join([f"{level} `{words}`", _paragraphs(function), says, listed])
 
 
-def _paragraphs(text: str | None) -> str:
-    paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text or ""))
+def _paragraphs(function: Callable[..., Any]) -> str:
+    paragraphs = re.split(r"\n\s*\n", inspect.getdoc(function) or "")
     return "\n\n".join(re.sub(r"\s+", " ", each).strip() for each in paragraphs)
 
 
-def _argument(param: Any) -> str:
-    name = (param.metavar or param.human_readable_name).upper().strip("[]")
-    name = name if param.nargs == 1 else f"{name.removesuffix('...')}…"
-    return name if param.required else f"[{name}]"
-
-
-def _option(param: Any) -> str:
-    spelled = [f"`{each}`" for each in (*param.opts, *param.secondary_opts)]
-    text = ", ".join(spelled)
-    if param.is_flag or param.secondary_opts:
-        return text
-    value = param.metavar or param.type.name.upper()
-    again = ", repeatable" if param.multiple else ""
-    return f"{text} `{value}`{again}"
-
-
-def _default(param: Any) -> str:
-    if param.required:
+def _default(value: Any, spelled: Sequence[str] = ()) -> str:
+    if value is inspect.Parameter.empty:
         return "required"
-    value = param.default
-    if value is None or value == () or value == [] or callable(value):
+    if value is None:
         return ""
     if isinstance(value, bool):
-        names = param.opts if value else param.secondary_opts
-        return f"`{names[0]}`" if names and param.secondary_opts else ("on" if value else "")
-    return f"`{value}`" if type(value).__name__ != "_Sentinel" else ""
+        return f"`{spelled[0 if value else -1]}`" if len(spelled) > 1 else "off"
+    return f"`{value}`"
 
 
 # ---- keys of configs ----------------------------------------------------------------------------
@@ -113,7 +125,7 @@ def keys(config: type[Any]) -> str:
         (
             f"`{name}`",
             _values(each, schema.get("$defs", {})),
-            "required" if name in required else _json(each.get("default")),
+            "required" if name in required else _python(each.get("default", {})),
             each.get("description", ""),
         )
         for name, each in schema["properties"].items()
@@ -128,19 +140,20 @@ def _values(schema: dict[str, Any], known: dict[str, Any]) -> str:
     if "$ref" in schema:
         return f"a `{schema['$ref'].rpartition('/')[2]}`"
     if "enum" in schema:
-        return ", ".join(_json(each) for each in schema["enum"])
+        return ", ".join(_python(each) for each in schema["enum"])
     kind = schema.get("type", "any")
     low, high = schema.get("minimum"), schema.get("maximum")
     above = schema.get("exclusiveMinimum")
     if kind in ("integer", "number"):
         kind = "whole number" if kind == "integer" else "number"
-        start = f"above {_number(above)}" if above is not None else f"from {_number(low)}"
-        start = "" if low is None and above is None else f" {start}"
+        start = "" if low is None else f" from {_number(low)}"
+        start = start if above is None else f" above {_number(above)}"
         return f"{kind}{start}" + ("" if high is None else f" to {_number(high)}")
     if kind == "array":
         inner = _values(schema["items"], known) if schema.get("items") else "any"
-        return "list" if inner == "any" else f"list of {inner}"
-    names = {"boolean": "true, false", "string": "text", "object": "mapping", "null": "null"}
+        plural = "s" if inner in ("number", "text", "whole number") else ""
+        return "list" if inner == "any" else f"list of {inner}{plural}"
+    names = {"boolean": "True, False", "string": "text", "object": "mapping", "null": "None"}
     return names.get(str(kind), "any")
 
 
@@ -148,10 +161,8 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:g}"
 
 
-def _json(value: Any) -> str:
-    texts = {None: "null", True: "true", False: "false"}
-    if value is None or isinstance(value, bool):
-        return f"`{texts[value]}`"
+def _python(value: Any) -> str:
+    """A value of JSON as Python spells it."""
     return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
 
 
@@ -172,10 +183,10 @@ def method_keys() -> str:
                 for key in shared:
                     users.setdefault(key, []).append(method)
             elif name != SHARED_KEYS and name != "model":
-                rows.append((f"`{name}`", f"`{method}`", _json(parameter.default), texts[name]))
+                rows.append((f"`{name}`", f"`{method}`", _python(parameter.default), texts[name]))
     for name, field in shared.items():
         methods = ", ".join(f"`{each}`" for each in users[name])
-        rows.append((f"`{name}`", methods, _json(field.default), said[name]))
+        rows.append((f"`{name}`", methods, _python(field.default), said[name]))
     return table(("key", "methods", "default", "what"), rows)
 
 
@@ -189,13 +200,16 @@ def _own_parameters(proposer: type[Any]) -> dict[str, inspect.Parameter]:
 def counters(kind: type[Any]) -> str:
     """Write a row for every count of a dataclass, and for every figure that follows from them."""
     said = described(inspect.getdoc(kind) or "", "Attributes")
-    names = [field.name for field in dataclasses.fields(kind)]
-    rows = [(f"`{name}`", "counted", said.get(name, "")) for name in names]
+    unsaid = {"float": "seconds", "int": "how many"}
+    rows = [
+        (f"`{field.name}`", "counted", said.get(field.name) or unsaid[str(field.type)])
+        for field in dataclasses.fields(kind)
+    ]
     for name, value in vars(kind).items():
         if isinstance(value, property):
             first = (inspect.getdoc(value) or "").split("\n\n")[0]
             rows.append((f"`{name}`", "worked out", first))
-    return table(("name", "", "what"), rows)
+    return table(("name", "kind", "what"), rows)
 
 
 def described(docstring: str, section: str) -> dict[str, str]:

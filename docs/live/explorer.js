@@ -124,7 +124,7 @@
   const SVG = "http://www.w3.org/2000/svg";
   const WIDTH = 360;
   const HEIGHT = 270;
-  const LEFT = 38;
+  const LEFT = 48;
   const RIGHT = 12;
   const TOP = 14;
   const BOTTOM = 40;
@@ -192,8 +192,8 @@
     put("line", { x1: x(0), x2: x(LONGEST), y1: y(1), y2: y(1), class: "fd-even" });
     put(
       "text",
-      { x: x(LONGEST) - 3, y: y(1) + 13, class: "fd-note", "text-anchor": "end" },
-      "break-even; slower below"
+      { x: x(LONGEST) - 3, y: y(0) - 5, class: "fd-note", "text-anchor": "end" },
+      "below the dashed line: slower"
     );
     const points = gains.map((gain, i) => [x(i), y(gain)]);
     put("path", { d: line(points), class: "fd-curve" });
@@ -242,8 +242,8 @@
         if (cost >= 0 && cost <= 1) points.push([x(cost), y(i / 200)]);
       }
       put("path", { d: line(points), class: "fd-contour" });
-      const [px, py] = points[0];
-      put("text", { x: px + 6, y: py - 4, class: "fd-note" }, `${level}×`);
+      const [px] = points[points.length - 1];
+      put("text", { x: px, y: TOP - 3, class: "fd-note", "text-anchor": "middle" }, `${level}×`);
     }
     const cost = Math.min(c + growth, 1);
     const [px, py] = [x(cost), y(alpha)];
@@ -252,7 +252,7 @@
     put(
       "text",
       { x: px + (cost > 0.6 ? -11 : 11), y: py + (alpha < 0.1 ? -6 : 16), class: "fd-label", "text-anchor": cost > 0.6 ? "end" : "start" },
-      `you${beyond}`
+      `here${beyond}`
     );
   }
 

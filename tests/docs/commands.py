@@ -55,13 +55,13 @@ class Command:
 
 
 def commands() -> list[Command]:
-    """Return every command of every page, in order."""
-    return [
-        Command(page, block.line, text)
-        for page in pages()
-        for block in blocks(page.read_text("utf-8"))
-        for text in lines_of(block)
-    ]
+    """Return every command of every page, in order; one that several pages show, once."""
+    found: dict[str, Command] = {}
+    for page in pages():
+        for block in blocks(page.read_text("utf-8")):
+            for text in lines_of(block):
+                found.setdefault(text, Command(page, block.line, text))
+    return list(found.values())
 
 
 def lines_of(block: Block) -> Iterator[str]:

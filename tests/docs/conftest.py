@@ -50,8 +50,10 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rates = ("342.0", "341.0", "343.5")
     (folder / "off.log").write_text("".join(ENGINE.format(rate=r) for r in rates))
     shutil.copy(ROOT / "benchmarks" / "results" / "bench.json", folder)
-    write_trace(folder / "code.trace")
-    write_trace(folder / "chat.trace", num_accepted=1)
+    for name, accepted in (("code", 3), ("chat", 1)):
+        trace = Path(write_trace(folder / f"{name}.trace", num_accepted=accepted))
+        texts = [trace.read_text().replace('"request_id": "', f'"request_id": "{i}') for i in "12"]
+        trace.write_text("\n".join(texts))  # six texts
     sweep(folder / "runs")
     shutil.copytree(HEADS / "eagle3", folder / "eagle3" / "head")
     return folder

@@ -42,6 +42,13 @@ def test_links(page: Path) -> None:
 def test_faults_are_seen() -> None:
     page = ROOT / "README.md"
     good = ("docs/pricing.md#leave-it-on", "docs", "LICENSE", "https://a.b", "Makefile#L1-L3")
-    bad = ("docs/none.md", "docs/pricing.md#none", "../x", "Makefile#L9999", "Makefile#L3-L1", "a:b")
+    bad = (
+        "docs/none.md",
+        "docs/pricing.md#none",
+        "../x",
+        "Makefile#L9999",
+        "Makefile#L3-L1",
+        "a:b",
+    )
     faults = [fault(page, Link(1, target, 0, 0)) for target in (*good, *bad)]
     assert [why is not None for why in faults] == [False] * len(good) + [True] * len(bad)

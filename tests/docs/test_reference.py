@@ -15,10 +15,9 @@ import pytest
 import fairdraft
 import fairdraft.testing
 from fairdraft import LLM, SamplingParams
+from fairdraft.cli.main import main
 from fairdraft.economics.costs.cost_surface import CostSurface, Point, record_of
 from fairdraft.economics.costs.profile import Profile
-from fairdraft.economics.planning.plan import Plan
-from fairdraft.economics.planning.record import plan_record
 from scripts.reference import FOLDER, PARTS, described, filled, table
 
 PAGES = sorted(FOLDER.glob("*.md"))
@@ -66,10 +65,6 @@ def a_profile() -> dict[str, Any]:
     return Profile("toy", "float32", {}, surface, surface).to_json()
 
 
-def a_plan() -> dict[str, Any]:
-    return plan_record(Plan(**{name: () for name in inspect.signature(Plan).parameters}))
-
-
 def a_benchmark() -> dict[str, Any]:
     module = import_module("fairdraft.bench.report")
     source = inspect.getsource(module.report)
@@ -87,13 +82,18 @@ def a_cell() -> dict[str, Any]:
     [
         ("a profile", a_profile),
         ("a point", lambda: record_of(POINT)),
-        ("a plan", a_plan),
         ("a benchmark", a_benchmark),
         ("a cell", a_cell),
     ],
 )
 def test_file_formats(title: str, make: Callable[[], dict[str, Any]]) -> None:
     assert keys_of(title) == set(make())
+
+
+def test_the_plan(workplace: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["plan", "--sweep", "runs", "--method", "ngram", "--out", "plan.json"])
+    assert set(json.loads(Path("plan.json").read_text("utf-8"))) == keys_of("a plan")
 
 
 def test_the_step_trace(tiny: Callable[[str], Path], tmp_path: Path) -> None:
@@ -108,7 +108,9 @@ def test_the_step_trace(tiny: Callable[[str], Path], tmp_path: Path) -> None:
 
 
 def test_sections_of_docstrings() -> None:
-    text = "A class.\n\nArgs:\n    a, b: both.\n    c: first\n        and more.\n\nRaises:\n    E: no."
+    text = (
+        "A class.\n\nArgs:\n    a, b: both.\n    c: first\n        and more.\n\nRaises:\n    E: no."
+    )
     assert described(text, "Args") == {"a": "both.", "b": "both.", "c": "first and more."}
     assert described(text, "Attributes") == {}
 

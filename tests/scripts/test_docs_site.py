@@ -29,8 +29,12 @@ KNOWN = sorted(docname(page) for page in pages())
         ("[x](reference#more)", "[x](reference/README.md#more)"),
         ("[x](conf.py#L3-L9)", "[x](site:<source/docs/conf.py>#L3)"),
         ("[x](../Makefile)", "[x](site:<source/Makefile>)"),
+        ("[x](live)", "[x](site:<source/docs/live>)"),
         ("`[x](conf.py)`", "`[x](conf.py)`"),
-        ("[a](conf.py) [b](conf.py)", "[a](site:<source/docs/conf.py>) [b](site:<source/docs/conf.py>)"),
+        (
+            "[a](conf.py) [b](conf.py)",
+            "[a](site:<source/docs/conf.py>) [b](site:<source/docs/conf.py>)",
+        ),
     ],
 )
 def test_links(link: str, shown: str) -> None:
@@ -41,7 +45,7 @@ def test_code_outside_of_the_repository_is_not_shown() -> None:
     assert code_linked(PAGE, "../../x.py") is None
     assert code_linked(PAGE, "no_such_file.py") is None
     assert source_page(ROOT / "docs" / "conf.py") == "source/docs/conf.py"
-    assert all(path.is_file() for path in linked_sources())
+    assert all(path.exists() for path in linked_sources())
 
 
 def test_every_page_has_one_place_in_the_navigation() -> None:
