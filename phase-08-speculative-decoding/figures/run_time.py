@@ -30,9 +30,7 @@ def main() -> None:
             label = f"{requests} request" + "s" * (requests > 1)
             axes.text(rows[-1] + 0.2, height, label, color=colour, va="center", fontsize=9)
         axes.plot([1, rows[-1]], [1, rows[-1]], color=INK, linestyle=(0, (4, 3)), linewidth=1.3)
-        axes.text(
-            4.6, 3.9, "a run for each row", rotation=44, ha="center", va="center", fontsize=9
-        )
+        axes.text(4.6, 3.9, "a run for each row", rotation=44, ha="center", va="center", fontsize=9)
         axes.set_xlim(1, rows[-1] + 2)
         axes.set_ylim(0, 5)
         axes.set_xticks(rows)

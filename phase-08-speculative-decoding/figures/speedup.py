@@ -24,7 +24,7 @@ def main() -> None:
         for axes, cost, gap in zip(both, (0.05, 0.3), (0.36, 0.22), strict=True):
             axes.axhspan(0, 1, color=GREY, alpha=0.5, linewidth=0)
             axes.axhline(1, color=INK, linewidth=1)
-            curves = [speedup(alpha, lengths, cost) for alpha in ALPHAS]
+            curves = [np.asarray(speedup(alpha, lengths, cost)) for alpha in ALPHAS]
             heights = spread([curve[-1] for curve in curves], gap)
             for (alpha, colour), curve, height in zip(ALPHAS.items(), curves, heights, strict=True):
                 axes.plot(lengths, curve, color=colour)
