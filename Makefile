@@ -72,6 +72,8 @@ bench: $(READY)
 tables: $(READY)
 	$(BIN)/python -m benchmarks.tables
 	$(BIN)/python -m scripts.rooms
+	$(BIN)/python phase-08-speculative-decoding/figures/tables.py
+	$(BIN)/python -m scripts.anchors
 
 # Light on every Python that is there, with the engine on one.
 dist: $(READY)
