@@ -62,7 +62,7 @@ def main() -> None:
     print(f"  arithmetic takes as long as reading the weights at {gpu.knee:.0f} rows")
     for context in (0, 200, 1000):
         flips = gpu.saturation(ALPHA, 0.05, context)
-        until = f"below {flips} requests" if flips else "at any number of requests"
+        until = f"below {flips} requests" if flips else "with 4,096 requests too"
         print(f"  α = {ALPHA}, c = 0.05, context {context}: a draft pays {until}")
 
 
