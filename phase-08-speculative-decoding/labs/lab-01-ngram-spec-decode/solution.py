@@ -52,7 +52,7 @@ def propose_ngram(token_ids: Sequence[int], k: int, n_max: int = 3, n_min: int =
 
 
 def verify_greedy(draft: Sequence[int], argmax: Sequence[int]) -> tuple[int, int]:
-    """Keep the longest leading run of a draft that the target would have said.
+    """Keep the draft's tokens as long as the target would have said them too.
 
     Args:
         draft: k tokens.

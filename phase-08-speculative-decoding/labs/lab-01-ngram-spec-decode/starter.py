@@ -48,12 +48,12 @@ def propose_ngram(token_ids: Sequence[int], k: int, n_max: int = 3, n_min: int =
     """
     raise NotImplementedError(
         "TODO 1, propose_ngram: look for the last n tokens earlier in the text, n from n_max "
-        "down to n_min, and return the k tokens that followed the latest match"
+        "down to n_min, and return what followed the latest match, at most k tokens"
     )
 
 
 def verify_greedy(draft: Sequence[int], argmax: Sequence[int]) -> tuple[int, int]:
-    """Keep the longest leading run of a draft that the target would have said.
+    """Keep the draft's tokens as long as the target would have said them too.
 
     Args:
         draft: k tokens.
@@ -90,8 +90,9 @@ def speculate(
         eos: the token that ends the text; it is the last one written.
     """
     raise NotImplementedError(
-        "TODO 3, speculate: until max_tokens are written, draft, run the target once over text "
-        "and draft, verify, append what stands and the token after it, and count"
+        "TODO 3, speculate: until max_tokens are written, draft (at most one token fewer than are "
+        "still to be written), run the target once over text and draft, verify, append what "
+        "stands and the token after it, and count"
     )
 
 
@@ -103,7 +104,8 @@ def until_end(gained: list[int], eos: int | None) -> list[int]:
         eos: the token that ends the text; None for a text that only a length ends.
     """
     raise NotImplementedError(
-        "TODO 4, until_end: return the tokens up to and with the first eos; all if there is none"
+        "TODO 4, until_end: return the tokens up to and with the first eos; all if there is none. "
+        "Then use it in speculate before you append and count, and stop there at an eos"
     )
 
 

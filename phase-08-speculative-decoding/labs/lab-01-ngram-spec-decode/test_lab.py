@@ -25,9 +25,9 @@ def test_ngram_does_not_match_the_end_with_itself(lab):
     assert lab.propose_ngram([1, 2, 3, 4], k=3) == []
 
 
-def test_ngram_copies_across_the_overlap(lab):
-    # 4 4 occurs one place earlier, overlapping the end; what followed is the last token.
-    assert lab.propose_ngram([4, 4, 4], k=3) == [4]
+def test_ngram_matches_may_overlap_the_end_and_begin_the_text(lab):
+    assert lab.propose_ngram([4, 4, 4], k=3, n_max=2, n_min=2) == [4]
+    assert lab.propose_ngram([1, 2, 3, 1, 2], k=1, n_max=2, n_min=2) == [3]
 
 
 def test_ngram_drafts_at_most_k_and_needs_n_min(lab):
@@ -92,6 +92,23 @@ def test_each_run_gives_at_least_one_token(lab, law):
     assert result.num_accepted <= result.num_drafted
 
 
+def test_counters_count_what_was_drafted_and_what_was_accepted(lab):
+    """A draft may be shorter than k, and at the end of the text it is."""
+    target = lab.ToyTarget(lab.LAWS["periodic"])
+    result = lab.speculate(target, PROMPT, 100, k=4)
+    assert (result.num_runs, result.num_drafted, result.num_accepted) == (20, 80, 80)
+    target = lab.ToyTarget(lab.LAWS["mixed"])
+    result = lab.speculate(target, PROMPT, 100, k=4)
+    assert result.num_accepted == 100 - result.num_runs  # the other tokens came one a run
+    assert result.num_accepted < result.num_drafted < 4 * result.num_runs
+
+
+def test_match_lengths_are_passed_on(lab):
+    target = lab.ToyTarget(lab.LAWS["periodic"])
+    result = lab.speculate(target, PROMPT[:12], 40, k=4, n_max=20, n_min=20)
+    assert result.num_runs > 12  # no end of 20 tokens occurs earlier in the first 20
+
+
 @pytest.mark.parametrize("max_tokens", [1, 2, 7, 100])
 def test_exactly_max_tokens_are_written(lab, max_tokens):
     result = lab.speculate(lab.ToyTarget(lab.LAWS["periodic"]), PROMPT, max_tokens, k=4)
@@ -114,8 +131,9 @@ def test_tokens_per_run_by_kind_of_text(lab):
 
 @pytest.mark.parametrize("eos", range(12))
 def test_text_ends_with_eos_as_the_baseline_does(lab, eos):
+    assert lab.until_end([1, 2], None) == [1, 2]  # if it is still to do, it says so here
     plain = lab.generate(lab.ToyTarget(lab.LAWS["periodic"]), PROMPT, 40)
     expected = plain[: plain.index(eos) + 1]
     result = lab.speculate(lab.ToyTarget(lab.LAWS["periodic"]), PROMPT, 40, k=4, eos=eos)
     assert result.token_ids == expected
-    assert result.num_accepted <= len(expected)
+    assert result.num_accepted == len(expected) - len(expected) // 5  # all but each fifth token

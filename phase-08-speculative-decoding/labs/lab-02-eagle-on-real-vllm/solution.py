@@ -102,12 +102,16 @@ def acceptance_length(counters: Counters, bonus: bool) -> float:
 
 
 def survivals(steps: Sequence[tuple[int, int]]) -> list[float]:
-    """Return per position the share of drafts that stood there, of those that got so far.
+    """Return per position i: rounds in which i tokens stood / rounds that drafted i tokens.
 
-    Draft lengths may differ from step to step, so each position has a denominator of its own.
+    "i tokens" means at least so many. Draft lengths may differ from round to round, so each
+    position has a denominator of its own. The captured run's are in `captured/rounds-….json`.
 
     Args:
         steps: how many tokens each round drafted, and how many of them stood.
+
+    Returns:
+        As many as the longest draft; none for no rounds.
     """
     deepest = max((drafted for drafted, _ in steps), default=0)
     return [
@@ -151,7 +155,7 @@ def main() -> None:
     print(f"{run['processor']}, {run['cores']} cores, {run['date']}")
     for name in run["texts"]:
         counters = read_counters((CAPTURED / f"metrics-{name}.txt").read_text())
-        print(f"\n{name}, one stream")
+        print(f"\n{name}: acceptance at one stream")
         print(f"  {'':38}predicted  measured")
         rows = [
             (

@@ -73,7 +73,9 @@ def read_counters(metrics: str) -> Counters:
     """
     raise NotImplementedError(
         "TODO 2, read_counters: take num_drafts, num_draft_tokens, num_accepted_tokens and "
-        "num_accepted_tokens_per_pos from lines such as vllm:spec_decode_num_drafts_total{…} 953.0"
+        "num_accepted_tokens_per_pos from lines such as "
+        "vllm:spec_decode_num_drafts_total{…} 953.0; skip those that begin with # or whose name "
+        "ends in _created"
     )
 
 
@@ -95,15 +97,20 @@ def acceptance_length(counters: Counters, bonus: bool) -> float:
 
 
 def survivals(steps: Sequence[tuple[int, int]]) -> list[float]:
-    """Return per position the share of drafts that stood there, of those that got so far.
+    """Return per position i: rounds in which i tokens stood / rounds that drafted i tokens.
 
-    Draft lengths may differ from step to step, so each position has a denominator of its own.
+    "i tokens" means at least so many. Draft lengths may differ from round to round, so each
+    position has a denominator of its own. The captured run's are in `captured/rounds-….json`.
 
     Args:
         steps: how many tokens each round drafted, and how many of them stood.
+
+    Returns:
+        As many as the longest draft; none for no rounds.
     """
     raise NotImplementedError(
-        "TODO 5, survivals: per position, rounds that accepted so far / rounds that drafted so far"
+        "TODO 5, survivals: for i = 1, 2, …: rounds that accepted at least i tokens / rounds that "
+        "drafted at least i"
     )
 
 
@@ -142,7 +149,7 @@ def main() -> None:
     print(f"{run['processor']}, {run['cores']} cores, {run['date']}")
     for name in run["texts"]:
         counters = read_counters((CAPTURED / f"metrics-{name}.txt").read_text())
-        print(f"\n{name}, one stream")
+        print(f"\n{name}: acceptance at one stream")
         print(f"  {'':38}predicted  measured")
         rows = [
             (

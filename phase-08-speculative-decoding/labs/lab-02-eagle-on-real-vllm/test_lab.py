@@ -18,6 +18,7 @@ METRICS = """\
 vllm:spec_decode_num_drafts_total{engine="0"} 953.0
 vllm:spec_decode_num_draft_tokens_total{engine="0"} 2859.0
 vllm:spec_decode_num_accepted_tokens_total{engine="0"} 767.0
+# HELP vllm:spec_decode_num_accepted_tokens_per_pos_total Accepted tokens per draft position.
 vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",position="0"} 427.0
 vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",position="1"} 218.0
 vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",position="2"} 122.0
@@ -45,9 +46,12 @@ def test_read_counters(lab):
     assert lab.read_counters(METRICS) == lab.Counters(953, 2859, 767, (427, 218, 122))
 
 
-def test_three_acceptance_figures_and_their_denominators(lab):
+def test_acceptance_rate_is_of_drafted_tokens(lab):
+    assert lab.acceptance_rate(lab.read_counters(METRICS)) == pytest.approx(767 / 2859)
+
+
+def test_acceptance_length_is_of_rounds(lab):
     counters = lab.read_counters(METRICS)
-    assert lab.acceptance_rate(counters) == pytest.approx(767 / 2859)
     assert lab.acceptance_length(counters, bonus=False) == pytest.approx(767 / 953)
     assert lab.acceptance_length(counters, bonus=True) == pytest.approx(1 + 767 / 953)
 

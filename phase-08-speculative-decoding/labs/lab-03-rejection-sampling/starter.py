@@ -95,7 +95,7 @@ def draw(
     """
     raise NotImplementedError(
         "TODO 4, draw: race(q, …) drafts, a uniform number below accept_probability keeps, "
-        "race(residual, …) replaces what was not kept; noise of its own for each"
+        "race(residual, …) replaces what was not kept; noise [count, V] of its own for each race"
     )
 
 
@@ -131,7 +131,8 @@ def draw_round(target: Laws, drafter: Laws, k: int, rng: np.random.Generator) ->
     """
     raise NotImplementedError(
         "TODO 6, draw_round: draft k tokens, each behind those before it; test them in order; at "
-        "the first rejection end with a draw from the residual, else with one from the target"
+        "the first rejection end with a draw from the residual, else with one from the target. "
+        "target(()) is the law at the round's start, target(tuple(draft[:i])) the one at place i"
     )
 
 

@@ -67,7 +67,10 @@ def test_200_000_draws_through_a_uniform_drafter(lab):
     p = rng.dirichlet(np.full(64, 4.0))
     tokens, accepted = lab.draw(p, np.full(64, 1 / 64), DRAWS, rng)
     shares = np.bincount(tokens, minlength=64) / DRAWS
-    assert np.abs(shares - p).max() < 0.005
+    worst = int(np.abs(shares - p).argmax())
+    assert abs(shares[worst] - p[worst]) < 0.005, (
+        f"token {worst} came in {shares[worst]:.3f} of the draws, and p says {p[worst]:.3f}"
+    )
     assert accepted.mean() == pytest.approx(lab.acceptance_rate(p, np.full(64, 1 / 64)), abs=0.005)
 
 
@@ -88,6 +91,8 @@ def test_tolerance_shrinks_with_the_root_of_the_draws(lab):
     rng = np.random.default_rng(4)
     few, many = lab.tolerance(P, 1000, rng), lab.tolerance(P, 100_000, rng)
     assert few / many == pytest.approx(10, rel=0.25)
+    tight = [lab.tolerance(P, 1000, rng, trials=1) for _ in range(20)]
+    assert np.mean(tight) < few / 2  # one trial is an ordinary sample, not the largest of many
 
 
 def test_tolerance_grows_with_the_vocabulary(lab):
@@ -113,7 +118,8 @@ def law_after(text):
 
 @cache
 def drafter_after(text):
-    return 0.5 * law_after(text) + 0.5 * np.full(3, 1 / 3)
+    """A bad drafter: what is wrong with a round shows only where drafts are rejected."""
+    return np.roll(law_after(text), 1)
 
 
 def test_round_without_a_draft_is_plain_decoding(lab):
