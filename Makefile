@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # The CPU build: pyproject.toml leaves the version and the build of torch open.
 TORCH := "torch>=2.11,<2.14"
 
-.PHONY: demo test fuzz lint bench tables dist vllm lab-02 clean
+.PHONY: demo test fuzz lint docs bench tables dist vllm lab-02 clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make test    every test"
 	@echo "make fuzz    the API and the command line against thousands of bad values and files"
 	@echo "make lint    ruff, strict types, import directions"
+	@echo "make docs    build the docs site in docs/_build; a warning is an error"
 	@echo "make bench   the benchmarks behind docs/benchmarks.md (four hours on two cores)"
 	@echo "make tables  rewrite the tables in the docs from benchmarks/results and pyproject.toml"
 	@echo "make dist    build the wheel, and try it in clean environments"
@@ -56,6 +57,16 @@ lint: $(READY)
 		--cache-dir $(CURDIR)/.mypy_cache/labs solution.py) || exit 1; done
 	$(BIN)/lint-imports
 
+# Sphinx and its theme, and what the browser checks of the built site need.
+DOCS_READY := $(VENV)/.docs-ready
+$(DOCS_READY): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	@touch $(DOCS_READY)
+
+docs: $(DOCS_READY)
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . docs/_build
+	@echo "Open docs/_build/index.html"
+
 bench: $(READY)
 	for name in identity coupled invariance step_time verification block context ngram suffix \
 			drafters heads assisted resume; do \
@@ -74,6 +85,7 @@ tables: $(READY)
 	$(BIN)/python -m scripts.rooms
 	$(BIN)/python phase-08-speculative-decoding/figures/tables.py
 	$(BIN)/python -m scripts.anchors
+	$(BIN)/python -m scripts.reference
 
 # Light on every Python that is there, with the engine on one.
 dist: $(READY)
@@ -102,4 +114,4 @@ lab-02: $(READY) $(VLLM)/.ready
 	$(BIN)/python $(LAB_02)/solution.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
