@@ -197,3 +197,12 @@ def test_the_front_page_leads_to_every_page(browser: Any) -> None:
     )
     for name in ("docs/live.html", "docs/reference/README.html", "docs/glossary.html"):
         assert (SITE / name).as_uri() in found
+
+
+def test_search_works_from_a_file(browser: Any) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.get(f"{(SITE / 'search.html').as_uri()}?q=check_proposer")
+    results = "return [...document.querySelectorAll('#search-results a')].map((e) => e.href)"
+    found = WebDriverWait(browser, 20).until(lambda each: each.execute_script(results))
+    assert any("write-a-proposer" in address or "api-testing" in address for address in found)

@@ -1,4 +1,4 @@
-"""How pages and docstrings become pages of the site, without building it."""
+"""How pages become pages of the site, without building it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 
 from scripts.docs_site import (
     COURSE,
+    accessible,
     code_linked,
     docname,
     linked_sources,
     relinked,
-    restructured,
     source_page,
     toctrees,
 )
@@ -65,29 +65,10 @@ def test_pages_that_are_not_there_are_left_out() -> None:
     assert "Project" not in found
 
 
-def test_docstrings() -> None:
-    lines = [
-        "Return `x`s, *not* a|b of d_.",
-        "",
-        "    E = `raw` * 2",
-        "",
-        "more.",
-        "",
-        "Args:",
-        "    x: is `[1,",
-        "        2]` at most.",
-    ]
-    assert restructured(lines) == [
-        "Return ``x``\\ s, \\*not\\* a\\|b of d\\_.",
-        "",
-        "::",
-        "",
-        "    E = `raw` * 2",
-        "",
-        "",
-        "more.",
-        "",
-        "Args:",
-        "    x: is ``[1,",
-        "        2]`` at most.",
-    ]
+def test_what_scrolls_can_be_reached_and_headings_have_levels() -> None:
+    page = '<pre>x</pre><div class="table-wrapper y"></div><p role="heading">z</p>'
+    assert accessible(page) == (
+        '<pre tabindex="0">x</pre><div tabindex="0" class="table-wrapper y"></div>'
+        '<p role="heading" aria-level="2">z</p>'
+    )
+    assert accessible("<strong>a</strong> -- b --c") == "<strong>a</strong> – b --c"
