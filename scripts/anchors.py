@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-FOLDERS = ("docs", "phase-08-speculative-decoding")
+from scripts.markdown import ROOT, pages
 
 LINK = re.compile(r"\[([^\]]*)\]\((?![a-z]+:)([^)#\s]+\.py)#L(\d+)\)")
 NAME = re.compile(r"`([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)`")
@@ -70,11 +69,6 @@ class Anchor:
         if self.defined != self.line:
             return f"{where} points at line {self.line} of {self.path}; right is #L{self.defined}"
         return None
-
-
-def pages() -> list[Path]:
-    """Return every page that may have anchors, in order."""
-    return sorted(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))
 
 
 def anchors(page: Path) -> list[Anchor]:

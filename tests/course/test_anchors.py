@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from scripts import anchors as module
-from scripts.anchors import ROOT, Anchor, anchors, definitions, pages, rewritten
+from scripts.anchors import Anchor, anchors, definitions, rewritten
+from scripts.markdown import ROOT, pages
 
 CODE = '''\
 from dataclasses import dataclass
