@@ -26,10 +26,10 @@ def load_lab(folder: Path, name: str) -> ModuleType:
     Raises:
         pytest.UsageError: there is no such file.
     """
-    if not (folder / f"{name}.py").is_file():
-        known = ", ".join(file for file in ("solution", "starter", "bug"))
+    if not name.isidentifier() or not (folder / f"{name}.py").is_file():
         raise pytest.UsageError(
-            f"LAB_IMPL is {name!r}, but {folder.name} has no {name}.py: take one of {known}"
+            f"LAB_IMPL is {name!r}, but {folder.name} has no file of that name: take solution, "
+            "starter or bug, or the name of a file of yours beside them, without .py"
         )
     module = ModuleType(f"{folder.name}.{name}")
     sys.modules[module.__name__] = module  # dataclasses look their module up
@@ -47,4 +47,4 @@ def load_lab(folder: Path, name: str) -> ModuleType:
 @pytest.fixture(scope="module")
 def lab(request: pytest.FixtureRequest) -> ModuleType:
     """The lab's implementation."""
-    return load_lab(request.path.parent, os.environ.get("LAB_IMPL", "solution"))
+    return load_lab(request.path.parent, os.environ.get("LAB_IMPL") or "solution")

@@ -63,7 +63,7 @@ def test_todos_are_numbered_and_name_their_function(lab: str) -> None:
 
 def test_a_missing_implementation_is_named() -> None:
     printed = grade("lab-01-ngram-spec-decode", "mine")
-    assert "LAB_IMPL is 'mine', but lab-01-ngram-spec-decode has no mine.py" in printed
+    assert "LAB_IMPL is 'mine', but lab-01-ngram-spec-decode has no file of that name" in printed
 
 
 def todos(lab: str) -> dict[int, tuple[str, str]]:

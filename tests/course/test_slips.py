@@ -25,6 +25,12 @@ SLIPS = {
         ("+ bonus", ""),
         ("counters.num_accepted_tokens / counters.num_draft_tokens", "1.0"),
         ("sum(drafted >= place for drafted, _ in steps)", "len(steps)"),
+        (
+            "max((drafted for drafted, _ in steps), default=0)",
+            "max((a for _, a in steps), default=0)",
+        ),
+        ("for i in sorted(per_pos)", "for i in sorted(per_pos, key=str)"),
+        ("found.get(name, 0) + ", ""),
     ],
     "lab-03": [
         (
@@ -34,11 +40,20 @@ SLIPS = {
         ("law = residual(p, q)", "law = p"),
         ("return [*before, int(race(law", "return [*draft[:-1], int(race(law"),
         (".max())\n", ".mean())\n"),
+        ("q = drafter(tuple(draft))", "q = drafter(tuple(draft[-1:]))"),
+        ("p = target(tuple(draft))", "p = target(tuple(draft[-1:]))"),
+        (
+            "return more / total if total > 0 else p",
+            "return more / total if total else more + 1 / len(p)",
+        ),
     ],
     "lab-04": [
         ("(k * c + 1)", "(c + 1)"),
         ("(k * c + 1)", "((k + 1) * c + 1)"),
         ("range(k_max + 1)", "range(k_max)"),
+        ("(alive * alphas) @ transitions", "transitions @ (alive * alphas)"),
+        ("return max(alpha - c, 0.0)", "return alpha - c"),
+        ("k_max: int = 16", "k_max: int = 8"),
         ("alpha ** (k + 1)", "alpha**k"),
         ("tested = num_accepted + num_rejections", "tested = num_drafted"),
     ],

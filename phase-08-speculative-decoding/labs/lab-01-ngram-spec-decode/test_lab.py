@@ -88,6 +88,8 @@ def test_each_run_gives_at_least_one_token(lab, law):
     target = lab.ToyTarget(lab.LAWS[law])
     result = lab.speculate(target, PROMPT, 100, k=4)
     assert result.num_runs == target.num_runs <= 100
+    again = lab.speculate(target, PROMPT, 100, k=4)
+    assert again.num_runs == result.num_runs  # a target that was run before counts on
     assert result.tokens_per_run >= 1
     assert result.num_accepted <= result.num_drafted
 

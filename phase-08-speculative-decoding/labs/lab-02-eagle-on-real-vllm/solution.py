@@ -65,7 +65,8 @@ def read_counters(metrics: str) -> Counters:
 
     Args:
         metrics: lines such as `vllm:spec_decode_num_drafts_total{engine="0",…} 953.0`; of the
-            per-position counter there is one line a position, `position="0"` the first.
+            per-position counter there is one line a position, `position="0"` the first. Several
+            engines (`engine="0"`, `engine="1"`) are added up.
     """
     found = dict[str, float]()
     per_pos = dict[int, float]()
@@ -75,9 +76,10 @@ def read_counters(metrics: str) -> Counters:
             name, labels, value = match.groups()
             position = re.search(r'position="(\d+)"', labels)
             if position:
-                per_pos[int(position[1])] = float(value)
+                place = int(position[1])
+                per_pos[place] = per_pos.get(place, 0) + float(value)
             else:
-                found[name] = float(value)
+                found[name] = found.get(name, 0) + float(value)
     return Counters(
         int(found["num_drafts"]),
         int(found["num_draft_tokens"]),

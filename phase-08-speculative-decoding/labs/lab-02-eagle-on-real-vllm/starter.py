@@ -69,7 +69,8 @@ def read_counters(metrics: str) -> Counters:
 
     Args:
         metrics: lines such as `vllm:spec_decode_num_drafts_total{engine="0",…} 953.0`; of the
-            per-position counter there is one line a position, `position="0"` the first.
+            per-position counter there is one line a position, `position="0"` the first. Several
+            engines (`engine="0"`, `engine="1"`) are added up.
     """
     raise NotImplementedError(
         "TODO 2, read_counters: take num_drafts, num_draft_tokens, num_accepted_tokens and "

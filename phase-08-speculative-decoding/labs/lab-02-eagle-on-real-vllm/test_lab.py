@@ -46,6 +46,23 @@ def test_read_counters(lab):
     assert lab.read_counters(METRICS) == lab.Counters(953, 2859, 767, (427, 218, 122))
 
 
+def test_read_counters_adds_up_engines_and_orders_positions(lab):
+    """Two engines behind one server; positions come in any order, and there may be more than 9."""
+    prefix = "vllm:spec_decode_num_"
+    lines = [
+        f'{prefix}{name}_total{{engine="{engine}"}} 20.0'
+        for engine in (0, 1)
+        for name in ("drafts", "draft_tokens", "accepted_tokens")
+    ]
+    lines += [
+        f'{prefix}accepted_tokens_per_pos_total{{engine="{engine}",position="{place}"}} {place}.0'
+        for engine in (1, 0)
+        for place in (10, 2, *range(2), *range(3, 10))
+    ]
+    found = lab.read_counters("\n".join(lines))
+    assert found == lab.Counters(40, 40, 40, tuple(2 * place for place in range(11)))
+
+
 def test_acceptance_rate_is_of_drafted_tokens(lab):
     assert lab.acceptance_rate(lab.read_counters(METRICS)) == pytest.approx(767 / 2859)
 
@@ -58,6 +75,7 @@ def test_acceptance_length_is_of_rounds(lab):
 
 def test_survivals_where_every_round_drafts_as_much(lab):
     assert lab.survivals([(2, 0), (2, 1), (2, 2), (2, 2)]) == [0.75, 0.5]
+    assert lab.survivals([(3, 1), (3, 0)]) == [0.5, 0, 0]
     assert lab.survivals([]) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 
 import numpy as np
@@ -44,6 +45,7 @@ def test_residual_is_a_law_and_has_nothing_where_q_has_more(lab):
         assert (law >= 0).all()
         if not np.allclose(p, q):
             assert law[q >= p].sum() == 0
+    assert lab.residual(P, P) == pytest.approx(P)
 
 
 def test_acceptance_rate_is_the_overlap(lab):
@@ -142,14 +144,17 @@ def test_round_accepts_everything_from_the_target_itself(lab):
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
-def test_round_keeps_the_joint_law_of_two_tokens(lab, k):
-    """Two tokens in a row are as likely as the target makes them, whichever rounds gave them."""
-    rng, count = np.random.default_rng(11), 20_000
-    joint = np.array([[law_after(())[a] * law_after((a,))[b] for b in range(3)] for a in range(3)])
-    pairs = np.empty(count, dtype=np.int64)
+def test_round_keeps_the_joint_law_of_k_plus_1_tokens(lab, k):
+    """Whole texts are as likely as the target makes them, whichever rounds gave their tokens."""
+    rng, count, length = np.random.default_rng(11), 20_000, k + 1
+    joint = np.ones(3**length)
+    for cell, text in enumerate(itertools.product(range(3), repeat=length)):
+        for place in range(length):
+            joint[cell] *= law_after(text[:place])[text[place]]
+    cells = np.empty(count, dtype=np.int64)
     for i in range(count):
         text = ()
-        while len(text) < 2:
+        while len(text) < length:
             text += tuple(
                 lab.draw_round(
                     lambda rest, text=text: law_after(text + rest),
@@ -158,8 +163,8 @@ def test_round_keeps_the_joint_law_of_two_tokens(lab, k):
                     rng,
                 )
             )
-        pairs[i] = 3 * text[0] + text[1]
-    assert lab.total_variation(joint.ravel(), pairs) < lab.tolerance(joint.ravel(), count, rng)
+        cells[i] = sum(3 ** (length - 1 - place) * text[place] for place in range(length))
+    assert lab.total_variation(joint, cells) < lab.tolerance(joint, count, rng)
 
 
 # The second part: tolerances that were calculated, where a guess lets a fault through.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-ALPHAS = [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99]
+ALPHAS = [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999]
 
 
 def rounds(alpha, k, count, seed=0):
@@ -80,6 +80,7 @@ def test_optimal_k_takes_the_shortest_of_equals(lab):
 
 def test_optimal_k_stays_within_k_max(lab):
     assert lab.optimal_k(0.99, 0, k_max=3) == 3
+    assert lab.optimal_k(0.9, 0.05) == 13  # within the default
 
 
 def test_alpha_from_counters_of_single_drafts(lab):
@@ -129,6 +130,7 @@ def further(lab, name):
 
 def test_verification_that_grows_moves_the_best_k_to_zero(lab):
     saturated, limit = further(lab, "saturated_speedup"), further(lab, "limit_of_lambda")
+    assert limit(0.2, 0.5) == 0
     for alpha in (0.3, 0.5, 0.7, 0.9):
         for c in (0.0, 0.05, 0.3):
             edge = limit(alpha, c)
@@ -137,6 +139,14 @@ def test_verification_that_grows_moves_the_best_k_to_zero(lab):
             if edge > 0.02:
                 below = [saturated(alpha, c, k, edge - 0.01) for k in range(17)]
                 assert max(below) > below[0]
+
+
+def test_transitions_go_from_row_to_column(lab):
+    """All rounds begin in state 0, which always accepts and always moves on to state 1."""
+    length_law = further(lab, "length_law")
+    moves = np.array([[0.0, 1.0], [0.0, 1.0]])
+    law = length_law(np.array([1.0, 0.25]), moves, np.array([1.0, 0.0]), 2)
+    assert law == pytest.approx([0, 0.75, 0.25])
 
 
 def test_one_state_fits_the_mean_and_misses_the_rest(lab):
