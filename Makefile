@@ -83,7 +83,6 @@ bench: $(READY)
 tables: $(READY)
 	$(BIN)/python -m benchmarks.tables
 	$(BIN)/python -m scripts.rooms
-	$(BIN)/python phase-08-speculative-decoding/figures/tables.py
 	$(BIN)/python -m scripts.anchors
 	$(BIN)/python -m scripts.reference
 

@@ -82,16 +82,14 @@ def toctrees(page: str, known: list[str]) -> str:
         Markdown; "" if there is nothing beneath it.
     """
     if page == FRONT:
-        return "".join(_toctree(caption, _listed(names, known)) for caption, names in _chapters())
+        return "".join(
+            _toctree(caption, _listed(names, known)) for caption, names in CHAPTERS.items()
+        )
     beside = page.removesuffix("README") if page.endswith("/README") else None
     names = BENEATH.get(page, [])
     if not names and beside and beside.count("/") > 2:  # a lab: its hints and the like
         names = [f"{beside}*"]
     return _toctree("", _listed(names, known, {page}))
-
-
-def _chapters() -> Iterator[tuple[str, list[str]]]:
-    yield from CHAPTERS.items()
 
 
 def _listed(names: list[str], known: list[str], without: set[str] | None = None) -> list[str]:

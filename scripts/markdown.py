@@ -101,6 +101,12 @@ def _fences(text: str) -> Iterator[tuple[int, int, str, list[str]]]:
             lines.append(line)
 
 
+def between(text: str, begin: str, end: str, inner: str) -> str:
+    """Return a page with what stands between two marks replaced; as it is without the first one."""
+    before, found, rest = text.partition(begin)
+    return f"{before}{begin}\n{inner}\n{end}{rest.partition(end)[2]}" if found else text
+
+
 def prose(text: str) -> str:
     """Return a page with code and comments blanked out; all else stays at its place."""
     lines = text.split("\n")

@@ -25,7 +25,7 @@ from fairdraft.config import EngineConfig, SamplingParams, SpeculativeConfig
 from fairdraft.proposers import known_methods
 from fairdraft.proposers.options import DraftOptions
 from fairdraft.telemetry import SpecCounters, StepTimes
-from scripts.markdown import ROOT
+from scripts.markdown import ROOT, between
 
 FOLDER = ROOT / "docs" / "reference"
 SHARED_KEYS = "num_speculative_tokens"  # of every method: it is one of SpeculativeConfig's
@@ -176,7 +176,7 @@ def method_keys() -> str:
         if not entry.value.startswith("fairdraft."):
             continue
         proposer = entry.load()
-        own = _own_parameters(proposer)
+        own = inspect.signature(proposer).parameters
         texts = described(inspect.getdoc(proposer) or "", "Args")
         for name, parameter in own.items():
             if parameter.kind is parameter.VAR_KEYWORD:
@@ -188,10 +188,6 @@ def method_keys() -> str:
         methods = ", ".join(f"`{each}`" for each in users[name])
         rows.append((f"`{name}`", methods, _python(field.default), said[name]))
     return table(("key", "methods", "default", "what"), rows)
-
-
-def _own_parameters(proposer: type[Any]) -> dict[str, inspect.Parameter]:
-    return dict(inspect.signature(proposer).parameters)
 
 
 # ---- counters -----------------------------------------------------------------------------------
@@ -252,9 +248,7 @@ def filled(text: str) -> str:
     """Return a page with its parts written anew."""
     for name, write in PARTS.items():
         begin, end = f"<!-- {name}: made by `make tables` -->", f"<!-- end of {name} -->"
-        before, found, rest = text.partition(begin)
-        if found:
-            text = f"{before}{begin}\n\n{write()}\n\n{end}{rest.partition(end)[2]}"
+        text = between(text, begin, end, f"\n{write()}\n")
     return text
 
 

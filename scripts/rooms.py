@@ -15,7 +15,8 @@ from typing import Any, cast
 
 from importlinter import Contract, ContractCheck, fields, output
 
-ROOT = Path(__file__).parent.parent
+from scripts.markdown import ROOT, between
+
 PAGE = ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- rooms: made by `make tables` -->", "<!-- end of rooms -->"
 PACKAGE = "fairdraft"
@@ -119,9 +120,7 @@ def table() -> str:
 
 def page(text: str) -> str:
     """Return a page with the table between its two marks made anew."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return between(text, BEGIN, END, table())
 
 
 if __name__ == "__main__":

@@ -1,39 +1,28 @@
-"""Write the tables in README.md and docs/benchmarks.md from benchmarks/results/*.json.
+"""Write the tables in README.md, docs/ and the course from benchmarks/results/*.json.
 
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`; everything between is replaced.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from benchmarks.constants import DOCS, RESULTS, ROOT
 from benchmarks.keeping import read_summary
+from benchmarks.tables.course import COURSE
 from benchmarks.tables.drafters import DRAFTERS
 from benchmarks.tables.pricing import PRICING
 from benchmarks.tables.proofs import PROOFS, Report, Rows
+from benchmarks.tables.text import machine, markdown
+from scripts.markdown import COURSE as COURSE_FOLDER
+from scripts.markdown import between
 
 PAGES = (
     ROOT / "README.md",
     *(DOCS / f"{name}.md" for name in ("benchmarks", "drafters", "pricing", "proofs")),
+    *(ROOT / COURSE_FOLDER / f"{name}.md" for name in ("README", "CHEATSHEET", "INTERVIEW")),
 )
-
-
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def machine(environment: dict[str, Any]) -> str:
-    return (
-        f"{environment['cpu']}, {environment['cores']} cores, {environment['memory_gib']} GiB; "
-        f"torch {environment['torch']}, transformers {environment['transformers']}, "
-        f"numba {environment['numba']}; commit {environment['git_commit'][:10]}, "
-        f"{environment['date'][:10]}."
-    )
 
 
 def step(
@@ -210,8 +199,8 @@ def written(needs: str, write: Callable[[Report], Rows]) -> str:
     return "\n\n".join([markdown(header, rows), note, machine(report["environment"])])
 
 
-# Table → (the results it needs, what writes it).
-TABLES: dict[str, tuple[str, Callable[[], str]]] = {
+# Table → (the result that it cannot do without, what writes it).
+TABLES: dict[str, tuple[str | None, Callable[[], str]]] = {
     "summary": ("peers", summary),
     "steps": ("step_time", steps),
     "bench": ("bench", bench),
@@ -223,17 +212,16 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
         name: (needs, partial(written, needs, write))
         for name, (needs, write) in (DRAFTERS | PRICING).items()
     },
+    **{name: (None, write) for name, write in COURSE.items()},
 }
 
 
 def filled(text: str) -> str:
     """Return a page with its tables written anew; those without a result stay as they are."""
     for name, (needs, write) in TABLES.items():
-        pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.S)
-        if pattern.search(text) and (RESULTS / f"{needs}.json").exists():
-            # A backslash in a replacement means something to re.
-            table = write().replace("\\", "\\\\")
-            text = pattern.sub(rf"\g<1>{table}\n\g<2>", text)
+        mark = f"<!-- table: {name} -->"
+        if mark in text and (needs is None or (RESULTS / f"{needs}.json").exists()):
+            text = between(text, mark, "<!-- end -->", write())
     return text
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +16,9 @@ HERE = Path(__file__).parent
 LABS = HERE.parent / "labs"
 ROOT = HERE.parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-sys.path.append(str(ROOT))  # for benchmarks, which is not installed
+sys.path.append(str(ROOT))  # for benchmarks and scripts, which are not installed
+
+from scripts.by_path import load_file  # noqa: E402
 
 
 def result(name: str) -> dict[str, Any]:
@@ -43,11 +44,7 @@ def load_lab(name: str) -> ModuleType:
     Args:
         name: how the lab's folder begins, such as "lab-01".
     """
-    spec = importlib.util.spec_from_file_location("labs_conftest", LABS / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    loader = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loader)
+    loader = load_file(LABS / "conftest.py")
     (folder,) = LABS.glob(f"{name}-*")
     lab: ModuleType = loader.load_lab(folder, "solution")
     return lab

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from matplotlib import rc_context
 from style import BLUE, FAINT, GREEN, GREY, INK, LOOK, PURPLE, RED, figure, save, spread
-from tables import CONTEXT, result, run_times
+
+from benchmarks.keeping import read_summary
+from benchmarks.tables.course import CONTEXT, run_times
 
 LOADS = {1: GREEN, 2: BLUE, 4: PURPLE, 8: RED}
 
 
 def main() -> None:
     """Draw and save."""
-    profile = result("profile")
+    profile = read_summary("profile")
     machine = profile["environment"]
     with rc_context(LOOK):
         made = figure(3.7)

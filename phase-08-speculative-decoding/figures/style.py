@@ -7,6 +7,7 @@ letter is ten pixels high.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from matplotlib.patches import FancyBboxPatch
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+sys.path.append(str(ROOT))  # for benchmarks, which is not installed
 WIDTH = 5.0
 
 GROUND, RIM, INK, FAINT = "#fbfaf6", "#c9c5ba", "#1f2328", "#6b7280"

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-from pathlib import Path
 
 import pytest
 
-EXERCISES = Path(__file__).parents[2] / "phase-08-speculative-decoding" / "exercises"
-SPEC = importlib.util.spec_from_file_location("exercises_page", EXERCISES / "page.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-page = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(page)
+from scripts.by_path import load_file
+from scripts.markdown import COURSE, ROOT
+
+EXERCISES = ROOT / COURSE / "exercises"
+page = load_file(EXERCISES / "page.py")
 
 TEXT = page.PAGE.read_text("utf-8")
 INTERVIEW = (4, 5, 6, 10, 11, 12, 13)

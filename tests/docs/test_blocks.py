@@ -38,10 +38,15 @@ def test_python(page: Path, install: Callable[[Path], None]) -> None:
     """The blocks of a page run one after the other, as a reader would paste them."""
     install(page)
     names: dict[str, Any] = {"__name__": "page"}
-    for block in blocks(page.read_text("utf-8")):
-        if block.language in PYTHON:
-            for line, value, shown in run(block, page, names):
-                assert agrees(value, shown), f"{name(page)}:{line} says {shown}, but is {value!r}"
+    found = blocks(page.read_text("utf-8"))
+    for block, following in zip(found, [*found[1:], None], strict=True):
+        if block.language not in PYTHON:
+            continue
+        values, printed = run(block, page, names)
+        for line, value, shown in values:
+            assert agrees(value, shown), f"{name(page)}:{line} says {shown}, but is {value!r}"
+        if following is not None and follows(following, block):
+            assert printed.strip("\n") == following.text.strip("\n"), f"{name(page)}:{block.line}"
 
 
 @pytest.mark.parametrize("command", [each for each in COMMANDS if not each.reason], ids=str)
@@ -89,27 +94,37 @@ def test_most_commands_run() -> None:
 # ---- the parts of this file that could be wrong themselves ---------------------------------------
 
 
-def run(block: Block, page: Path, names: dict[str, Any]) -> list[tuple[int, Any, str]]:
-    """Run a block; return line, value and comment of each expression that has a comment.
+def follows(block: Block, code: Block) -> bool:
+    """Tell whether a block shows what the code right above it prints."""
+    ends = code.line + len(code.text.splitlines())  # the closing fence
+    return block.language == "text" and block.line - ends <= 3
+
+
+def run(block: Block, page: Path, names: dict[str, Any]) -> tuple[list[tuple[int, Any, str]], str]:
+    """Run a block; return line, value and comment of each expression that has one, and its output.
 
     The value of a call to `print` is what it prints.
     """
     tree = ast.parse(block.text)
     ast.increment_lineno(tree, block.line - 1)
     lines = block.text.splitlines()
-    found = []
+    found, outputs = [], []
     for statement in tree.body:
-        if not isinstance(statement, ast.Expr):
-            exec(compile(ast.Module([statement], []), str(page), "exec"), names)
-            continue
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            value = eval(compile(ast.Expression(statement.value), str(page), "eval"), names)
+            if not isinstance(statement, ast.Expr):
+                exec(compile(ast.Module([statement], []), str(page), "exec"), names)
+                value = None
+            else:
+                value = eval(compile(ast.Expression(statement.value), str(page), "eval"), names)
+        outputs.append(printed.getvalue())
+        if not isinstance(statement, ast.Expr):
+            continue
         line, column = statement.end_lineno or 0, statement.end_col_offset or 0
         comment = lines[line - block.line].encode()[column:].decode().strip()
         if comment.startswith("#"):
             value = printed.getvalue() if value is None else value
             found.append((line, value, comment.removeprefix("#").strip()))
-    return found
+    return found, "".join(outputs)
 
 
 NUMBER = re.compile(r"[−-]?\d+(?:\.(\d+))?")

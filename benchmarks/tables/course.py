@@ -1,50 +1,18 @@
-"""Writes the tables of numbers on the guide's pages, from the equations and from measurements.
-
-    python phase-08-speculative-decoding/figures/tables.py
-
-A table stands between `<!-- numbers: NAME -->` and `<!-- end -->`; everything between is replaced.
-Measured numbers come from benchmarks/results and name their machine.
-"""
+"""The tables of numbers on the course's pages, from the equations and from measurements."""
 
 from __future__ import annotations
 
-import json
-import re
-import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from statistics import median
-from typing import Any
 
+from benchmarks.keeping import read_summary
+from benchmarks.tables.proofs import Report
+from benchmarks.tables.text import machine, markdown
 from fairdraft.economics import expected_tokens_per_verify, optimal_k, speedup
 from fairdraft.economics.equations.cost import ceiling
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-PAGES = ("README.md", "CHEATSHEET.md", "INTERVIEW.md")
 CONTEXT = 256
 LONGEST = 16  # draft length, where the best one is looked for
-
-Report = dict[str, Any]
-
-
-def result(name: str) -> Report:
-    """Return a summary of benchmarks/results."""
-    found: Report = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
-    return found
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table whose columns but the first are numbers."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def machine(environment: Report) -> str:
-    """Return the machine and the day of a measurement."""
-    cores, day = environment["cores"], environment["date"][:10]
-    return f"{environment['cpu']}, {cores} cores, {day}."
 
 
 def run_times(profile: Report, requests: int) -> dict[int, float]:
@@ -59,7 +27,7 @@ def run_times(profile: Report, requests: int) -> dict[int, float]:
 
 def run_time() -> str:
     """Time of a run by requests and rows."""
-    profile = result("profile")
+    profile = read_summary("profile")
     shown = (1, 2, 3, 5, 9)
     rows = []
     for requests in (1, 2, 4, 8):
@@ -100,7 +68,7 @@ def alphas() -> str:
 def drafters() -> str:
     """Cost, acceptance of the first token and speedup of each drafter, one stream."""
     sets = ("humaneval", "gsm8k", "mt_bench")
-    lookups, heads = result("drafters"), result("heads")
+    lookups, heads = read_summary("drafters"), read_summary("heads")
     rows = []
     for report, method, label in (
         (lookups, "ngram, k = 4", "n-gram, k = 4"),
@@ -129,8 +97,12 @@ def drafters() -> str:
         "Share of rounds whose first draft token was accepted → speedup. SmolLM2-135M, bfloat16, "
         "one request; c is the time of one draft token over that of a plain step. "
     )
-    days = [machine(report["environment"]) for report in (lookups, heads)]
-    return markdown(header, rows) + "\n\n" + note + " ".join(dict.fromkeys(days))
+    return markdown(header, rows) + "\n\n" + note + machines(lookups, heads)
+
+
+def machines(*reports: Report) -> str:
+    """Name the machines of several measurements, each once."""
+    return " ".join(dict.fromkeys(machine(report["environment"]) for report in reports))
 
 
 def _cost(report: Report, cell: Report) -> float:
@@ -147,7 +119,7 @@ def _cost(report: Report, cell: Report) -> float:
 
 def load() -> str:
     """The same prompts and drafter on vLLM, at one request and at eight."""
-    report = result("plan_vllm")
+    report = read_summary("plan_vllm")
     full = {(r["streams"], r["k"]): r["counters"] for r in report["runs"] if r["name"] == "full"}
     gains = {(row["streams"], row["k"]): row["speedup"] for row in report["rows"]}
     rows = []
@@ -165,10 +137,11 @@ def load() -> str:
 
 def known() -> str:
     """The measured numbers that answers in an interview may lean on."""
-    profile = result("profile")
+    profile = read_summary("profile")
     one, eight = run_times(profile, 1), run_times(profile, 8)
-    plan = {(r["streams"], r["k"]): r["speedup"] for r in result("plan_vllm")["rows"]}
-    heads = {(row["dataset"], row["method"]): row for row in result("heads")["rows"] if "c" in row}
+    planned, trained = read_summary("plan_vllm"), read_summary("heads")
+    plan = {(row["streams"], row["k"]): row["speedup"] for row in planned["rows"]}
+    heads = {(row["dataset"], row["method"]): row for row in trained["rows"] if "c" in row}
     code, prose = (heads[name, "eagle3, k = 3"] for name in ("humaneval", "mt_bench"))
     rows = [
         ["five rows over one row, 1 request", f"{one[5] / one[1]:.2f} of the time"],
@@ -182,40 +155,15 @@ def known() -> str:
     ]
     note = "SmolLM2-135M, bfloat16. "
     table = markdown(["measured in this repository", "number"], rows)
-    return f"{table}\n\n{note}" + machine(profile["environment"])
+    return f"{table}\n\n{note}" + machines(profile, planned, trained)
 
 
-BLOCKS: dict[str, Callable[[], str]] = {
+# Table → what writes it.
+COURSE: dict[str, Callable[[], str]] = {
     "run_time": run_time,
     "equation": equation,
     "alphas": alphas,
-    "drafters": drafters,
+    "course_drafters": drafters,
     "load": load,
     "known": known,
 }
-
-
-def filled(text: str) -> str:
-    """Return a page with its tables written anew."""
-    for name, write in BLOCKS.items():
-        before, mark, rest = text.partition(f"<!-- numbers: {name} -->\n")
-        if mark:
-            _, end, after = rest.partition("<!-- end -->")
-            text = f"{before}{mark}{write()}\n{end}{after}"
-    return text
-
-
-def main() -> None:
-    """Write the tables of every page."""
-    for name in PAGES:
-        page = HERE.parent / name
-        text = filled(page.read_text("utf-8"))
-        unknown = set(re.findall(r"<!-- numbers: (\w+) -->", text)) - set(BLOCKS)
-        if unknown:
-            raise SystemExit(f"error: {name} has marks that nothing fills: {', '.join(unknown)}")
-        page.write_text(text, "utf-8")
-        sys.stdout.write(f"Written to {page.relative_to(ROOT)}\n")
-
-
-if __name__ == "__main__":
-    main()
