@@ -55,12 +55,12 @@ class Drafting:
     def propose(self, settled: Settled) -> None:
         """Show what stands, and ask for the next step's drafts of the requests that decode."""
         proposer = self.proposer
-        with naming(self.proposer, "observe"):
+        with naming(proposer, "observe"):
             proposer.observe(settled)
         decoding = [r for r in self.scheduler.running if r.decoding and r.finish_reason is None]
         if not decoding:
             return
-        with naming(self.proposer, "rests"):
+        with naming(proposer, "rests"):
             if proposer.rests(decoding):
                 return
         lengths = self.lengths.draft_lengths(decoding)
@@ -74,10 +74,10 @@ class Drafting:
         if not wanted:
             return
         slots = [self._lookahead(request) for request in wanted]
-        with naming(self.proposer, "propose"):
-            lengths = [request.num_tokens for request in wanted]
+        with naming(proposer, "propose"):
+            num_tokens = [request.num_tokens for request in wanted]
             drafts = proposer.propose(list(wanted), budgets, slots, self.noise)
-            if lengths != [request.num_tokens for request in wanted]:
+            if num_tokens != [request.num_tokens for request in wanted]:
                 raise ValueError("it changed a request's tokens, which only the target may")
             self._check(drafts, len(wanted))
         for request, budget, draft in zip(wanted, budgets, drafts, strict=True):

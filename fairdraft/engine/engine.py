@@ -178,15 +178,16 @@ class Engine:
                 if self.drafting is not None:
                     self.drafting.start(step)
                 batch = flat_batch(step, self.config.block_size, self.runner.device)
+                spans = logit_spans(step)
             with _timed(times, "run"):
                 output = self.runner.run(batch, self.needs.layers)
             with _timed(times, "verify"):
-                verdicts = self._verify(step, output)
+                verdicts = self._verify(step, spans, output)
             with _timed(times, "update"):
                 sources, targets = moved_slots(step, verdicts, self.scheduler.kv)
                 if sources:
                     self.runner.move(sources, targets)
-                self.outputs = self._settle(step, verdicts, output)
+                self.outputs = self._settle(step, spans, verdicts, output)
             with _timed(times, "propose"):
                 if self.drafting is not None:
                     self.drafting.propose(self._settled(step, verdicts, batch, output, times.total))
@@ -225,11 +226,13 @@ class Engine:
             if output.finish_reason is not None:
                 self._finish(output.request)
 
-    def _verify(self, step: Sequence[ScheduledRequest], output: RunOutput) -> list[Verdict | None]:
+    def _verify(
+        self, step: Sequence[ScheduledRequest], spans: Sequence[slice], output: RunOutput
+    ) -> list[Verdict | None]:
         argmax: list[int] = output.logits.argmax(-1).tolist()
         rule, coupled = self.rule, self.rule.shares_noise
         verdicts: list[Verdict | None] = []
-        for entry, span in zip(step, logit_spans(step), strict=True):
+        for entry, span in zip(step, spans, strict=True):
             if not entry.num_logit_rows:
                 verdicts.append(None)
                 continue
@@ -246,6 +249,7 @@ class Engine:
     def _settle(
         self,
         step: Sequence[ScheduledRequest],
+        spans: Sequence[slice],
         verdicts: Sequence[Verdict | None],
         output: RunOutput,
     ) -> list[StepOutput]:
@@ -263,7 +267,6 @@ class Engine:
             texts.append(text)
         self.scheduler.update_from_output(step, verdicts, cuts)
         outputs: list[StepOutput] = []
-        spans = logit_spans(step)
         for entry, verdict, cut, text, span in zip(step, verdicts, cuts, texts, spans, strict=True):
             if verdict is not None and cut is not None:
                 outputs.append(self._gained(entry, verdict, cut, text, output.logits[span]))

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from scripts.by_path import load_file
+from scripts.markdown import ROOT
+
 LABS = {
     "lab-01-ngram-spec-decode": "test_text_ends_with_eos_as_the_baseline_does",
     "lab-02-eagle-on-real-vllm": "test_survivals_where_rounds_draft_as_much_as_pays",
@@ -74,10 +76,21 @@ def todos(lab: str) -> dict[int, tuple[str, str]]:
     return {int(match[1]): (match[2], match[3]) for match in found if match}
 
 
-def shapes(path: Path) -> dict[str, str]:
-    """Return per function its signature and docstring."""
+def written(path: Path) -> dict[str, str]:
+    """Return what a file defines, by name."""
+    found = {}
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found[node.name] = ast.unparse(node)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            found[ast.unparse(node).split("=")[0]] = ast.unparse(node)
+    return found
+
+
+def asked(path: Path) -> dict[str, str]:
+    """Return each function's signature and docstring."""
     functions = [
-        node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)
+        node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)
     ]
     return {
         node.name: ast.unparse(node.args) + (ast.get_docstring(node) or "") for node in functions
@@ -85,8 +98,31 @@ def shapes(path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("lab", LABS)
-def test_starter_and_solution_ask_for_the_same(lab: str) -> None:
+def test_a_starter_is_its_solution_without_the_todos(lab: str) -> None:
+    """They cannot drift apart: the same questions, and the same code where nothing is to do."""
     folder = ROOT / "phase-08-speculative-decoding/labs" / lab
-    starter, solution = shapes(folder / "starter.py"), shapes(folder / "solution.py")
-    starter.pop("main"), solution.pop("main")
-    assert starter.items() <= solution.items()
+    starter, solution = folder / "starter.py", folder / "solution.py"
+    shown = {"main"}  # a solution's may show what goes further
+    open_ones = {name for name, _ in todos(lab).values()}
+    questions, answered = asked(starter), asked(solution)
+    assert {k: v for k, v in questions.items() if k not in shown}.items() <= answered.items()
+    given, whole = written(starter), written(solution)
+    for name in given.keys() - open_ones - shown:
+        assert given[name] == whole[name], name
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_the_readme_shows_what_the_solution_prints(lab: str) -> None:
+    folder = ROOT / "phase-08-speculative-decoding/labs" / lab
+    command = [sys.executable, str(folder / "solution.py")]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
+    assert run.stdout.strip() in (folder / "README.md").read_text()
+
+
+def test_the_wrong_formulas_worst_place_is_as_the_readme_says() -> None:
+    folder = ROOT / "phase-08-speculative-decoding/labs/lab-04-speedup-model"
+    lab = load_file(folder / "solution.py")
+    alpha = lab.most_misleading_alpha(4)
+    wrong, right = lab.wrong_speedup(alpha, 4), lab.speedup(alpha, 0, 4)
+    said = f"α = {alpha:.3f}: it says {wrong:.2f}× where {right:.2f}× is right"
+    assert f"{said}, {1 - wrong / right:.0%}" in (folder / "README.md").read_text()

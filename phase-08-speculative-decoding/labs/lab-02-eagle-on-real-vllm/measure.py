@@ -25,6 +25,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from transformers import AutoTokenizer
+
 from benchmarks.checkpoints import demo_folder
 from benchmarks.constants import WORK
 from benchmarks.prompts import chat_prompts
@@ -154,29 +156,25 @@ def count_rounds(
 
 
 def main() -> None:
-    """Measure, and write the captured run."""
+    """Measure, and write what vLLM said and how fast it was."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vllm-python", type=Path, default=VLLM)
-    parser.add_argument("--out", type=Path, default=HERE / "captured")
+    parser.add_argument("--out", type=Path, default=HERE / "measured")
     parser.add_argument("--k", type=int, default=3)
     parser.add_argument("--prompts", type=int, default=8, help="of each dataset; a multiple of 8")
-    parser.add_argument("--tokens", type=int, default=64, help="of each text")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tokens", type=int, default=48, help="of each text")
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--streams", default="1,2,4,8")
     options = parser.parse_args()
-    from transformers import AutoTokenizer
-
     tokenizer = AutoTokenizer.from_pretrained(demo_folder())
     texts: dict[str, Any] = {"humaneval": {}, "mt_bench": {}}
     prompts = {name: chat_prompts(tokenizer, options.prompts, (name,)) for name in texts}
     options.out.mkdir(parents=True, exist_ok=True)
-    counted: dict[str, str] = {}
     work = WORK / "lab-02"
     work.mkdir(parents=True, exist_ok=True)
     for name in texts:  # a server's counters begin at its start: one for each kind of text
         with servers(options.vllm_python, options.k, work) as running:
             metrics, rounds = count_rounds(running["on"], prompts[name], options.tokens)
-            counted[name] = metrics
             (options.out / f"metrics-{name}.txt").write_text(metrics)
             (options.out / f"rounds-{name}.json").write_text(json.dumps(rounds) + "\n")
             for streams in map(int, options.streams.split(",")):

@@ -9,6 +9,7 @@ A draft has k tokens; survival i is the share of rounds in which the first i dra
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,13 +144,14 @@ def explain(predicted: Outcome, found: Outcome) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print the captured run beside the prediction, line by line."""
-    run = json.loads((CAPTURED / "run.json").read_text())
+    """Print a run beside the prediction: the captured one, or the folder that is named."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else CAPTURED
+    run = json.loads((folder / "run.json").read_text())
     predicted = predict(CARD_SURVIVALS, CARD_COST)
     print(f"EAGLE-3, k = {run['k']}, {run['model']} in {run['dtype']}, vLLM {run['vllm']}")
     print(f"{run['processor']}, {run['cores']} cores, {run['date']}")
     for name in run["texts"]:
-        counters = read_counters((CAPTURED / f"metrics-{name}.txt").read_text())
+        counters = read_counters((folder / f"metrics-{name}.txt").read_text())
         print(f"\n{name}: acceptance at one stream")
         print(f"  {'':38}predicted  measured")
         rows = [

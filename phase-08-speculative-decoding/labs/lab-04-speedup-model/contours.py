@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from solution import optimal_k, speedup
 
-# (α, c): n-gram on prose and on code, EAGLE-3 at both ends of what is published, a half-size model.
+# (α, c) assumed for the picture, to show where kinds of drafters lie. Measured ones: the guide's.
 DRAFTERS = {
     "n-gram, prose": (0.15, 0.005),
     "n-gram, code edits": (0.75, 0.005),
