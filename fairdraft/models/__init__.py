@@ -4,8 +4,8 @@ from fairdraft.models.attention import PagedAttention
 from fairdraft.models.base import Runner
 from fairdraft.models.batch import FlatBatch, RunOutput, ancestor_mask
 from fairdraft.models.checkpoints import load_checkpoint
+from fairdraft.models.cpu.linear import kernel_fits, product, speed_up
 from fairdraft.models.early_exit import EarlyExit
-from fairdraft.models.linear import kernel_fits, product, speed_up
 from fairdraft.models.runner import ModelRunner, final_norm, target_layers
 
 __all__ = [

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from fairdraft.kv import KVStorage
-from fairdraft.models import kernels
 from fairdraft.models.batch import FlatBatch
-from fairdraft.models.linear import as_array
+from fairdraft.models.cpu import kernels
+from fairdraft.models.cpu.linear import as_array
 
 ATTENTION_NAME = "fairdraft_paged"
 MAX_KERNEL_ROWS = 32  # rows a request; longer prompt chunks gain from torch's blocked attention

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from fairdraft.errors import CheckpointError
 from fairdraft.kv import KVStorage, LayerShape
-from fairdraft.models import attention, linear
+from fairdraft.models import attention
 from fairdraft.models.attention import ATTENTION_NAME, PagedAttention
 from fairdraft.models.batch import FlatBatch, RunOutput
-from fairdraft.models.fused import FusedDecoder, can_fuse
+from fairdraft.models.cpu import linear
+from fairdraft.models.cpu.fused import FusedDecoder, can_fuse
+from fairdraft.models.cpu.linear import RowLinear, speed_up
 from fairdraft.models.invariance import EVERY_ROW, broken_invariance
-from fairdraft.models.linear import RowLinear, speed_up
 
 _log = logging.getLogger("fairdraft")
 

@@ -17,8 +17,8 @@ from llvmlite import ir
 from numba import njit, prange, types
 from numba.extending import intrinsic
 
-from fairdraft.models.intrinsics import declare, dots_bf16, integer
-from fairdraft.models.kernels import BLOCK_ROWS
+from fairdraft.models.cpu.kernels import BLOCK_ROWS
+from fairdraft.models.cpu.vectors import declare, dots_bf16, integer
 
 TILE = 16  # rows and columns of a result tile
 DEPTH = 32  # bfloat16 numbers a tile row

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from fairdraft.models import kernels, tiles
+from fairdraft.models.cpu import kernels, tiles
 
 MAX_KERNEL_ROWS = 16  # without tiles; measured: from about here on torch's product is faster
 MIN_PARALLEL_WEIGHT = 2**17  # numbers; below, waking a second thread costs more than it saves

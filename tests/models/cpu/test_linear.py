@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from fairdraft.models.linear import RowLinear, product, speed_up
+from fairdraft.models.cpu.linear import RowLinear, product, speed_up
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

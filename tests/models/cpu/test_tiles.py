@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from fairdraft.models import tiles
-from fairdraft.models.linear import as_array
+from fairdraft.models.cpu import tiles
+from fairdraft.models.cpu.linear import as_array
 
 pytestmark = pytest.mark.skipif(not tiles.HAVE_TILES, reason="this processor has no bf16 tiles")
 

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairdraft.models import kernels
 from fairdraft.models.attention import PagedAttention
 from fairdraft.models.batch import RunOutput
-from fairdraft.models.linear import MAX_KERNEL_ROWS, as_array, kernel_fits, product
+from fairdraft.models.cpu import rowwise
+from fairdraft.models.cpu.linear import MAX_KERNEL_ROWS, as_array, kernel_fits, product
 
 # Model types whose layer is RMSNorm → attention → RMSNorm → gated SiLU, with nothing else between.
 FUSED_MODEL_TYPES = ("llama", "mistral", "qwen3")
@@ -120,12 +120,12 @@ class FusedDecoder:
         limit = self.max_kernel_rows
         if 0 in layers:
             hidden[0] = x.to(dtype, copy=True)
-        kernels.rms_norm(x.numpy(), self.layers[0].input_norm.numpy(), self.eps, as_array(normed))
+        rowwise.rms_norm(x.numpy(), self.layers[0].input_norm.numpy(), self.eps, as_array(normed))
         for i, layer in enumerate(chosen):
             keys, values = storage.keys[i], storage.values[i]
             product(layer.qkv, normed, qkv, limit)
             queries = torch.empty(num_rows, layer.num_heads, keys.shape[2], dtype=dtype)
-            kernels.rotate_and_store(
+            rowwise.rotate_and_store(
                 qkv.numpy(),
                 cos,
                 sin,
@@ -139,15 +139,15 @@ class FusedDecoder:
             )
             read = attention.attend(i, queries, layer.scale, None)
             product(layer.output, read.reshape(num_rows, -1), added, limit)
-            kernels.add_rms_norm(
+            rowwise.add_rms_norm(
                 x.numpy(), added.numpy(), layer.mlp_norm.numpy(), self.eps, as_array(normed)
             )
             product(layer.gate_up, normed, gate_up, limit)
-            kernels.silu_multiply(gate_up.numpy(), as_array(inner))
+            rowwise.silu_multiply(gate_up.numpy(), as_array(inner))
             last = i + 1 == len(chosen)
             norm = self.norm if last else chosen[i + 1].input_norm
             product(layer.down, inner, added, limit)
-            kernels.add_rms_norm(x.numpy(), added.numpy(), norm.numpy(), self.eps, as_array(normed))
+            rowwise.add_rms_norm(x.numpy(), added.numpy(), norm.numpy(), self.eps, as_array(normed))
             if i + 1 in layers:
                 hidden[i + 1] = normed.clone() if last else x.to(dtype, copy=True)
         logits = product(self.head, normed[batch.logit_rows], None, limit)
