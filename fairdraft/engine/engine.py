@@ -30,9 +30,11 @@ from fairdraft.kv import KVManager
 from fairdraft.models import FlatBatch, Runner, RunOutput
 from fairdraft.proposers import Needs, Proposer, Settled
 from fairdraft.request import Cut, Request
+from fairdraft.sampling.on_device import device_rows
 from fairdraft.sampling.sampler import DraftNoise, RoundDraws, TargetRows
 from fairdraft.telemetry import SpecCounters, StepTimes, StepTrace
 from fairdraft.verification import STANDARD
+from fairdraft.verification.base import Target
 
 
 class Engine:
@@ -229,15 +231,14 @@ class Engine:
     def _verify(
         self, step: Sequence[ScheduledRequest], spans: Sequence[slice], output: RunOutput
     ) -> list[Verdict | None]:
-        argmax: list[int] = output.logits.argmax(-1).tolist()
-        rule, coupled = self.rule, self.rule.shares_noise
+        rule = self.rule
+        targets = iter(self._targets(step, spans, output))
         verdicts: list[Verdict | None] = []
-        for entry, span in zip(step, spans, strict=True):
+        for entry in step:
             if not entry.num_logit_rows:
                 verdicts.append(None)
                 continue
-            request, draft = entry.request, entry.draft
-            target = TargetRows(request, draft, output.logits[span], argmax[span], coupled)
+            request, draft, target = entry.request, entry.draft, next(targets)
             try:
                 draws, greedy = RoundDraws(request), request.params.greedy
                 verdicts.append(rule.verify(target, draft, draws, greedy))
@@ -245,6 +246,24 @@ class Engine:
                 request.end("error", error)
                 verdicts.append(None)
         return verdicts
+
+    def _targets(
+        self, step: Sequence[ScheduledRequest], spans: Sequence[slice], output: RunOutput
+    ) -> Sequence[Target]:
+        """Return the target's rows of each entry that wants logits."""
+        logits, coupled = output.logits, self.rule.shares_noise
+        wanted = [
+            (entry.request, entry.draft, span)
+            for entry, span in zip(step, spans, strict=True)
+            if entry.num_logit_rows
+        ]
+        if logits.device.type != "cpu":
+            return device_rows([(request, draft) for request, draft, _ in wanted], logits, coupled)
+        argmax: list[int] = logits.argmax(-1).tolist()
+        return [
+            TargetRows(request, draft, logits[span], argmax[span], coupled)
+            for request, draft, span in wanted
+        ]
 
     def _settle(
         self,

@@ -12,6 +12,7 @@ from fairdraft.engine.scheduler import ScheduledRequest
 from fairdraft.kv import KVManager
 from fairdraft.models import FlatBatch, RunOutput, ancestor_mask
 from fairdraft.proposers import Settled
+from fairdraft.transfer import send
 
 
 def flat_batch(
@@ -109,7 +110,7 @@ def settled(
         slots += kv.slots(entry.request, start, end)
     hidden = output.hidden
     if hidden and len(kept) < batch.cu_rows[-1]:
-        index = torch.tensor(kept, device=batch.slots.device)
+        (index,) = send(batch.slots.device, kept)
         hidden = {layer: state[index] for layer, state in hidden.items()}
     return Settled(
         request_ids, cu_rows, token_ids, next_token_ids, positions, slots, hidden, seconds

@@ -17,6 +17,7 @@ from fairdraft.kv import KVStorage
 from fairdraft.models.batch import FlatBatch
 from fairdraft.models.cpu import kernels
 from fairdraft.models.cpu.linear import as_array
+from fairdraft.models.padded_attention import PaddedAttention
 
 ATTENTION_NAME = "fairdraft_paged"
 MAX_KERNEL_ROWS = 32  # rows a request; longer prompt chunks gain from torch's blocked attention
@@ -41,6 +42,7 @@ class PagedAttention:
         self._masks: dict[tuple[int, int | None], Tensor] = {}
         self._slots: dict[int, Tensor] = {}
         self._seen: dict[int | None, tuple[Any, Any]] = {}
+        self._padded = PaddedAttention(storage, batch) if self.device.type != "cpu" else None
         self._kernel = (
             self.device.type == "cpu"
             and max(batch.row_counts, default=0) <= max_kernel_rows
@@ -91,6 +93,8 @@ class PagedAttention:
         Returns:
             [T, num_heads, value_dim] in the KV's dtype.
         """
+        if self._padded is not None:
+            return self._padded.attend(layer, queries, scale, softcap)
         if self._kernel:
             return self._attend_kernel(layer, queries, scale, softcap)
         shape = (*queries.shape[:2], self.storage.values[layer].shape[2])

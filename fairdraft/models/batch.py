@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fairdraft.draft import Draft
+from fairdraft.transfer import send
 
 
 @dataclass(frozen=True)
@@ -73,18 +74,22 @@ class FlatBatch:
             places += own
             cu_rows.append(len(places))
 
-        def tensor(values: Sequence[int]) -> Tensor:
-            return torch.tensor(values, dtype=torch.int64, device=device)
-
+        ids, at, written, wanted = send(
+            device,
+            [token for tokens in token_ids for token in tokens],
+            places if positions is None else positions,
+            slots,
+            logit_rows,
+        )
         return cls(
-            tensor([token for tokens in token_ids for token in tokens]),
-            tensor(places if positions is None else positions),
-            tensor(slots),
+            ids,
+            at,
+            written,
             cu_rows,
             context_lens,
             block_tables,
             block_size,
-            tensor(logit_rows),
+            wanted,
             ancestors or {},
         )
 

@@ -18,6 +18,7 @@ from fairdraft.models.cpu import linear
 from fairdraft.models.cpu.fused import FusedDecoder, can_fuse
 from fairdraft.models.cpu.linear import RowLinear, speed_up
 from fairdraft.models.invariance import EVERY_ROW, broken_invariance
+from fairdraft.transfer import send
 
 _log = logging.getLogger("fairdraft")
 
@@ -166,7 +167,7 @@ class ModelRunner:
     def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """Copy the KV of slots `sources` to slots `targets`; the two may overlap."""
         assert self.storage is not None, "allocate() comes first"
-        self.storage.move(torch.tensor(sources), torch.tensor(targets))
+        self.storage.move(*send(self.device, sources, targets))
 
     def attention(self, batch: FlatBatch) -> PagedAttention:
         """The step's attention over this model's KV."""

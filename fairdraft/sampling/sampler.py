@@ -8,11 +8,12 @@ from torch import Tensor
 from fairdraft.draft import Draft
 from fairdraft.errors import RequestError
 from fairdraft.request import Request
+from fairdraft.sampling import device_kernels
 from fairdraft.sampling.filters import adjust, needs_history, probabilities
 from fairdraft.sampling.kernels import pick
 from fairdraft.sampling.noise import Purpose, bits, race, uniform
 
-_NOTHING_LEFT = (
+NOTHING_LEFT = (
     "no token can be sampled: logit_bias, bad_words or min_tokens forbid all of them; "
     "allow at least one"
 )
@@ -28,9 +29,12 @@ def draw(law: Tensor, u: float) -> int:
     Raises:
         RequestError: every token is forbidden, or the logits are no numbers.
     """
-    token = int(pick(law.cpu().numpy(), u))
+    if law.device.type != "cpu":
+        token = int(device_kernels.pick(law[None], law.new_full((1,), u, dtype=torch.float64)))
+    else:
+        token = int(pick(law.numpy(), u))
     if token < 0:
-        raise RequestError(_NOTHING_LEFT)
+        raise RequestError(NOTHING_LEFT)
     return token
 
 
@@ -45,9 +49,15 @@ def draw_coupled(law: Tensor, seed: int, position: int) -> int:
     Raises:
         RequestError: as in `draw`.
     """
-    token = race(law.float().cpu().numpy(), bits(seed, Purpose.COUPLED, position))
+    key = bits(seed, Purpose.COUPLED, position)
+    if law.device.type != "cpu":
+        signed = key - (1 << 64) if key >> 63 else key
+        keys = torch.full((1,), signed, device=law.device)
+        token = int(device_kernels.race(law[None], keys))
+    else:
+        token = race(law.float().numpy(), key)
     if token < 0:
-        raise RequestError(_NOTHING_LEFT)
+        raise RequestError(NOTHING_LEFT)
     return token
 
 
@@ -152,7 +162,7 @@ class TargetRows:
             adjusted = self._adjusted(row)
             token = int(adjusted.argmax())
             if adjusted[token] == -torch.inf:
-                raise RequestError(_NOTHING_LEFT)
+                raise RequestError(NOTHING_LEFT)
             return token
         seed = self.request.seed
         position = self.request.num_tokens + self.draft.depths[row]

@@ -76,9 +76,10 @@ class DraftLoop:
         while active := [chain for chain in chains if len(chain.tokens) < chain.limit]:
             logits = drafter.run(active)
             argmax = logits.argmax(-1)
-            likeliest = _target_ids(drafter, argmax).tolist()
+            # One transfer, where the logits lie on another device.
+            own, likeliest = torch.stack([argmax, _target_ids(drafter, argmax)]).tolist()
             for row, chain in enumerate(active):
-                self._write(drafter, chain, logits[row], int(argmax[row]), likeliest[row], noise)
+                self._write(drafter, chain, logits[row], own[row], likeliest[row], noise)
                 chain.nodes = Draft(tuple(chain.tokens))
         drafter.drafted(chains)
         return {
@@ -135,7 +136,9 @@ class DraftLoop:
                 break
             laws = torch.softmax(drafter.run(active).float(), -1)
             best = laws.topk(min(width, laws.shape[1]), -1)
-            shares, tokens = best.values.tolist(), _target_ids(drafter, best.indices).tolist()
+            found = torch.stack([best.values.double(), _target_ids(drafter, best.indices).double()])
+            shares, named = found.tolist()  # one transfer; float64 holds every token id
+            tokens = [[int(token) for token in row] for row in named]
             row = 0
             for tree in active:
                 rows = slice(row, row + tree.num_newest)

@@ -14,6 +14,7 @@ from fairdraft.proposers.drafting.drafter import Underway
 from fairdraft.proposers.heads.parallel import ParallelDrafter
 from fairdraft.proposers.heads.runtime import HeadRuntime, logits_of
 from fairdraft.proposers.options import DraftShape
+from fairdraft.transfer import send
 
 
 class DFlashDrafter(ParallelDrafter):
@@ -47,9 +48,7 @@ class DFlashDrafter(ParallelDrafter):
         """Write keys and values of every row that stands over those of a block's rows."""
         if not rows.token_ids:
             return
-        device = self.target.device
-        positions = torch.tensor(rows.positions, device=device)
-        slots = torch.tensor(rows.slots, device=device)
+        positions, slots = send(self.target.device, rows.positions, rows.slots)
         seen = torch.cat([rows.hidden[layer] for layer in self.head.config.layer_ids], dim=-1)
         storage = self.runtime.kv()
         for layer, (keys, values) in enumerate(self.head.context(seen, positions)):

@@ -21,6 +21,7 @@ from fairdraft.proposers.drafting.spans import Span, flat_batch
 from fairdraft.proposers.heads.runtime import HeadRuntime, logits_of
 from fairdraft.proposers.options import DraftShape
 from fairdraft.request import Request
+from fairdraft.transfer import send
 
 
 @dataclass
@@ -209,24 +210,29 @@ class RecurrentDrafter(Drafter):
     def _run_text(self, batch: FlatBatch, seen: Tensor, states: Sequence[_State]) -> None:
         """Run the head over rows of the text and keep what it says behind each text's end."""
         normed, output = self._run(batch, self.head.fuse(seen), states)
-        self._unwritten.difference_update((batch.slots // batch.block_size).tolist())
-        ends = (batch.positions + 1).tolist()
-        for state, first, last in zip(states, batch.cu_rows, batch.cu_rows[1:], strict=False):
+        size = batch.block_size
+        for i, (state, (first, last)) in enumerate(
+            zip(states, pairwise(batch.cu_rows), strict=True)
+        ):
             if first < last:
                 # Copies: a view would keep the whole step's rows alive.
                 state.outputs = [(normed[last - 1].clone(), output[last - 1].clone())]
-                state.num_read = ends[last - 1]
+                begin = batch.context_lens[i]
+                state.num_read = begin + last - first
+                written = batch.block_tables[i][begin // size : -(-state.num_read // size)]
+                self._unwritten.difference_update(written)
 
     def _shifted(self, batch: FlatBatch, states: Sequence[_State]) -> FlatBatch:
         """Return the batch as attention sees it: texts begin where the head began to run them."""
         if not any(state.first_block for state in states):
             return batch
         dropped = [state.first_block * batch.block_size for state in states]
-        shifts = torch.tensor(dropped, device=batch.positions.device)
-        counts = torch.tensor(batch.row_counts, device=shifts.device)
+        counts = batch.row_counts
+        by_row = [first for first, count in zip(dropped, counts, strict=True) for _ in range(count)]
+        (shifts,) = send(batch.positions.device, by_row)
         return replace(
             batch,
-            positions=batch.positions - shifts.repeat_interleave(counts),
+            positions=batch.positions - shifts,
             context_lens=[
                 context - first for context, first in zip(batch.context_lens, dropped, strict=True)
             ],
