@@ -62,6 +62,11 @@ class KVStorage:
                 shape = (num_slots, layer.num_kv_heads, dim)
                 tensors.append(_zeros(shape, dtype, device))
 
+    def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Put keys and values [n, kv_heads, dim] of a layer into slots [n]."""
+        self.keys[layer][slots] = keys
+        self.values[layer][slots] = values
+
     def move(self, source: Tensor, target: Tensor) -> None:
         """Copy KV from slots `source` [n] to slots `target` [n] in every layer.
 

@@ -78,8 +78,7 @@ class PagedAttention:
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Put the rows' keys and values [T, kv_heads, dim] into their slots."""
-        self.storage.keys[layer][self.batch.slots] = keys
-        self.storage.values[layer][self.batch.slots] = values
+        self.storage.write(layer, self.batch.slots, keys, values)
 
     def attend(self, layer: int, queries: Tensor, scale: float, softcap: float | None) -> Tensor:
         """What each row reads.

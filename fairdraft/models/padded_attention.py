@@ -132,6 +132,10 @@ class PaddedAttention:
             for i, requests in enumerate(chosen)
         ]
 
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        """Put the rows' keys and values [T, kv_heads, dim] into their slots."""
+        self.storage.write(layer, self.batch.slots, keys, values)
+
     def attend(self, layer: int, queries: Tensor, scale: float, softcap: float | None) -> Tensor:
         """What each row reads; arguments and result as of `PagedAttention.attend`."""
         values = self.storage.values[layer]

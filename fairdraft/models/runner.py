@@ -17,7 +17,9 @@ from fairdraft.models.batch import FlatBatch, RunOutput
 from fairdraft.models.cpu import linear
 from fairdraft.models.cpu.fused import FusedDecoder, can_fuse
 from fairdraft.models.cpu.linear import RowLinear, speed_up
+from fairdraft.models.graphs import GraphedSteps
 from fairdraft.models.invariance import EVERY_ROW, broken_invariance
+from fairdraft.models.padded_attention import PaddedAttention
 from fairdraft.transfer import send
 
 _log = logging.getLogger("fairdraft")
@@ -79,6 +81,7 @@ class ModelRunner:
         self.device: torch.device = model.device
         self.layers = self._probe_layers()
         self.storage: KVStorage | None = None
+        self.graphs: GraphedSteps | None = None
         self.fused: FusedDecoder | None = None
         if can_fuse(model):
             self.fused = FusedDecoder(model)
@@ -162,7 +165,13 @@ class ModelRunner:
     def allocate(self, num_slots: int, block_size: int = 16) -> None:
         """Make room for the KV of `num_slots` tokens, in blocks of so many; the old is dropped."""
         self.block_size = block_size
-        self.storage = KVStorage(self.layers, num_slots, self.model.dtype, self.device)
+        if self.device.type != "cuda":
+            self.storage = KVStorage(self.layers, num_slots, self.model.dtype, self.device)
+            return
+        # A block more, which belongs to nobody: padded rows write there.
+        whole = -(-num_slots // block_size) + 1
+        self.storage = KVStorage(self.layers, whole * block_size, self.model.dtype, self.device)
+        self.graphs = GraphedSteps(self._forward, self.storage, block_size)
 
     def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """Copy the KV of slots `sources` to slots `targets`; the two may overlap."""
@@ -187,9 +196,17 @@ class ModelRunner:
             Logits [R, V] of `batch.logit_rows` (float32 on CPU, else the model's dtype), and the
             hidden states asked for.
         """
+        if self.graphs is not None and (found := self.graphs.run(batch, layers)) is not None:
+            return found
         paged = self.attention(batch)
         if self.fused is not None:
             return self.fused.run(paged, layers)
+        return self._forward(batch, paged, layers)
+
+    def _forward(
+        self, batch: FlatBatch, paged: PagedAttention | PaddedAttention, layers: Collection[int]
+    ) -> RunOutput:
+        """Run a batch through transformers' modules."""
         hidden: dict[int, Tensor] = {}
         hooks = [self._tap(layer, hidden) for layer in layers]
         try:
