@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # The CPU build: pyproject.toml leaves the version and the build of torch open.
 TORCH := "torch>=2.11,<2.14"
 
-.PHONY: demo test fuzz lint docs bench tables dist vllm lab-02 clean
+.PHONY: demo test fuzz lint docs bench tables gpu dist vllm lab-02 clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make docs    build the docs site in docs/_build; a warning is an error"
 	@echo "make bench   the benchmarks behind docs/benchmarks.md (four hours on two cores)"
 	@echo "make tables  rewrite what pages hold from results, from the equations and from the code"
+	@echo "make gpu     what has to be seen on a CUDA device, in under 8 minutes, to gpu.json"
 	@echo "make dist    build the wheel, and try it in clean environments"
 	@echo "make vllm    vLLM for the CPU in an environment of its own, to compare with"
 	@echo "make lab-02  the lab's measurement: EAGLE-3 on a real vLLM, predicted and measured"
@@ -80,6 +81,10 @@ bench: $(READY)
 		--out benchmarks/results/bench.json
 	FORCE_COLOR=1 $(BIN)/fairdraft demo --svg docs/demo.svg
 	$(MAKE) tables
+
+# Uses the machine's own Python: torch is there already, and nothing may be reachable.
+gpu:
+	$(PYTHON) -m benchmarks.suites.gpu --out gpu.json
 
 tables: $(READY)
 	$(BIN)/python -m benchmarks.tables

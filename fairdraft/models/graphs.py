@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,18 +34,29 @@ Capture = Callable[[Callable[[], RunOutput]], tuple[Callable[[], object], RunOut
 Key = tuple[int, int, int, bool, tuple[int, ...]]  # requests, rows, blocks, trees, layers
 
 
-def cuda_graph(run: Callable[[], RunOutput]) -> tuple[Callable[[], object], RunOutput]:
-    """Capture a run; return what replays it, and its output, which each replay writes anew."""
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):  # libraries set themselves up in the first runs
-        for _ in range(2):
-            run()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        output = run()
-    return graph.replay, output
+def cuda_graphs() -> Capture:
+    """Return what captures runs as CUDA graphs that share their memory.
+
+    Each returns what replays a run, and its output, which every replay writes anew and the replay
+    of another may overwrite.
+    """
+    pool: Any = None
+
+    def capture(run: Callable[[], RunOutput]) -> tuple[Callable[[], object], RunOutput]:
+        nonlocal pool
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # libraries set themselves up in the first runs
+            for _ in range(2):
+                run()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool):
+            output = run()
+        pool = graph.pool()
+        return graph.replay, output
+
+    return capture
 
 
 @dataclass
@@ -66,7 +78,7 @@ class GraphedSteps:
         forward: runs a batch through the model.
         storage: the model's KV; its last block belongs to nobody.
         block_size: tokens in a block.
-        capture: makes a replay of a run.
+        capture: makes a replay of a run; None takes `cuda_graphs`.
     """
 
     def __init__(
@@ -74,16 +86,19 @@ class GraphedSteps:
         forward: Forward,
         storage: KVStorage,
         block_size: int,
-        capture: Capture = cuda_graph,
+        capture: Capture | None = None,
     ) -> None:
         self.forward = forward
         self.storage = storage
         self.block_size = block_size
-        self.capture = capture
+        self.capture = capture or cuda_graphs()
         self.spare = len(storage.keys[0]) // block_size - 1
         self._seen: Counter[Key] = Counter()
         self._graphs: dict[Key, _Graph] = {}
         self._broken = False
+
+    def __len__(self) -> int:
+        return len(self._graphs)
 
     def run(self, batch: FlatBatch, layers: Collection[int]) -> RunOutput | None:
         """Run a batch, as `ModelRunner.run`; None where there is no graph for it."""

@@ -168,6 +168,7 @@ class ModelRunner:
         if self.device.type != "cuda":
             self.storage = KVStorage(self.layers, num_slots, self.model.dtype, self.device)
             return
+        self.storage = self.graphs = None  # before the new is made, or both have to fit
         # A block more, which belongs to nobody: padded rows write there.
         whole = -(-num_slots // block_size) + 1
         self.storage = KVStorage(self.layers, whole * block_size, self.model.dtype, self.device)
