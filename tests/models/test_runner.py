@@ -112,7 +112,7 @@ def test_torch_attention_equals_transformers(
     kind: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The way that CUDA takes, on CPU."""
-    monkeypatch.setattr(attention_module, "MAX_KERNEL_ROWS", 0)
+    monkeypatch.setattr(attention_module, "FORMATS", {})
     expected = reference(tiny(kind))
     assert run(tiny(kind), Prompter(4, expected))[1] == expected
 
@@ -126,7 +126,7 @@ def test_mask_off_by_one_is_caught(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) 
         mask[:, self.context_lens[request] + 1 :] = True
         return mask
 
-    monkeypatch.setattr(attention_module, "MAX_KERNEL_ROWS", 0)
+    monkeypatch.setattr(attention_module, "FORMATS", {})
     monkeypatch.setattr(FlatBatch, "visible", faulty)
     expected = reference(tiny("llama"))
     assert run(tiny("llama"), Prompter(4, expected))[1] != expected
@@ -266,7 +266,7 @@ def test_attention_kernel_equals_torch(
     for step in (rows, tree):
         ours = PagedAttention(storage, step).attend(0, queries, 0.3, softcap)
         with monkeypatch.context() as patch:
-            patch.setattr(attention_module, "MAX_KERNEL_ROWS", 0)
+            patch.setattr(attention_module, "FORMATS", {})
             theirs = PagedAttention(storage, step).attend(0, queries, 0.3, softcap)
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from fairdraft.models.attention import PagedAttention
 from fairdraft.models.batch import RunOutput
 from fairdraft.models.cpu import rowwise
-from fairdraft.models.cpu.linear import MAX_KERNEL_ROWS, as_array, kernel_fits, product
+from fairdraft.models.cpu.linear import as_array, kernel_fits, operand_dtype, product
 
 # Model types whose layer is RMSNorm → attention → RMSNorm → gated SiLU, with nothing else between.
 FUSED_MODEL_TYPES = ("llama", "mistral", "qwen3")
@@ -84,18 +84,16 @@ class FusedDecoder:
 
     Args:
         model: the transformers model. Its weights are shared, not copied.
-        max_kernel_rows: as in `product`.
     """
 
     @torch.inference_mode()
-    def __init__(self, model: Any, max_kernel_rows: int = MAX_KERNEL_ROWS) -> None:
+    def __init__(self, model: Any) -> None:
         self.embedding: Tensor = model.model.embed_tokens.weight.data
         self.rotary = model.model.rotary_emb
         self.layers = [_Layer.of(layer) for layer in model.model.layers]
         self.norm: Tensor = model.model.norm.weight.data.float()
         self.head: Tensor = model.lm_head.weight.data
         self.eps = float(model.config.rms_norm_eps)
-        self.max_kernel_rows = max_kernel_rows
 
     def run(
         self,
@@ -112,18 +110,18 @@ class FusedDecoder:
         cos, sin = (t[0].float().numpy() for t in self.rotary(x, batch.positions[None]))
         slots = batch.slots.numpy()
         hidden: dict[int, Tensor] = {}
-        normed = torch.empty(num_rows, x.shape[1], dtype=dtype)
+        operand = operand_dtype(dtype)
+        normed = torch.empty(num_rows, x.shape[1], dtype=operand)
         joined, inner_size = len(self.layers[0].qkv), len(self.layers[0].gate_up) // 2
         qkv, gate_up = torch.empty(num_rows, joined), torch.empty(num_rows, 2 * inner_size)
-        inner = torch.empty(num_rows, inner_size, dtype=dtype)
+        inner = torch.empty(num_rows, inner_size, dtype=operand)
         added = torch.empty_like(x)
-        limit = self.max_kernel_rows
         if 0 in layers:
             hidden[0] = x.to(dtype, copy=True)
         rowwise.rms_norm(x.numpy(), self.layers[0].input_norm.numpy(), self.eps, as_array(normed))
         for i, layer in enumerate(chosen):
             keys, values = storage.keys[i], storage.values[i]
-            product(layer.qkv, normed, qkv, limit)
+            product(layer.qkv, normed, qkv)
             queries = torch.empty(num_rows, layer.num_heads, keys.shape[2], dtype=dtype)
             rowwise.rotate_and_store(
                 qkv.numpy(),
@@ -138,17 +136,17 @@ class FusedDecoder:
                 as_array(values),
             )
             read = attention.attend(i, queries, layer.scale, None)
-            product(layer.output, read.reshape(num_rows, -1), added, limit)
+            product(layer.output, read.reshape(num_rows, -1), added)
             rowwise.add_rms_norm(
                 x.numpy(), added.numpy(), layer.mlp_norm.numpy(), self.eps, as_array(normed)
             )
-            product(layer.gate_up, normed, gate_up, limit)
+            product(layer.gate_up, normed, gate_up)
             rowwise.silu_multiply(gate_up.numpy(), as_array(inner))
             last = i + 1 == len(chosen)
             norm = self.norm if last else chosen[i + 1].input_norm
-            product(layer.down, inner, added, limit)
+            product(layer.down, inner, added)
             rowwise.add_rms_norm(x.numpy(), added.numpy(), norm.numpy(), self.eps, as_array(normed))
             if i + 1 in layers:
-                hidden[i + 1] = normed.clone() if last else x.to(dtype, copy=True)
-        logits = product(self.head, normed[batch.logit_rows], None, limit)
+                hidden[i + 1] = normed.to(dtype, copy=True) if last else x.to(dtype, copy=True)
+        logits = product(self.head, normed[batch.logit_rows])
         return RunOutput(logits, hidden)
