@@ -6,9 +6,10 @@ turn is a few steps, made two at a time between those of all the others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,22 @@ from fairdraft.stats.side_by_side import median_ratio, ratio_of_rates, unstalled
 from fairdraft.telemetry import SpecCounters, StepTimes
 
 FloatArray = NDArray[np.float64]
+LEAST_ROUNDS = 3  # that a median is taken of, however slow the machine
+
+
+def rounds(most: int, minutes: float) -> Iterator[int]:
+    """Yield the number of each round: 0 warms up and does not count, then 1, 2, … up to `most`.
+
+    Args:
+        most: rounds that count.
+        minutes: no round begins after so long, once `LEAST_ROUNDS` were made.
+    """
+    begun = monotonic()
+    for number in range(most + 1):
+        if number > LEAST_ROUNDS and monotonic() - begun > 60 * minutes:
+            return
+        yield number
+        print(f"round {number} of {most} done", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
