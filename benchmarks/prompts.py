@@ -63,10 +63,15 @@ def few_shot_prompt(tokenizer: Any, dataset: str, number: int, longest: int) -> 
     return found
 
 
-def mixed_prompts(tokenizer: Any) -> list[list[int]]:
-    """Return eight prompts of 40 to 800 tokens, the longer ones behind a few of their dataset."""
+def mixed_prompts(tokenizer: Any, first: int = 0) -> list[list[int]]:
+    """Return eight prompts of 40 to 800 tokens, the longer ones behind a few of their dataset.
+
+    Args:
+        tokenizer: with a chat template.
+        first: number of the first prompt in its dataset; the next seven follow.
+    """
     return [
-        few_shot_prompt(tokenizer, DATASETS[i % len(DATASETS)], i, longest)
+        few_shot_prompt(tokenizer, DATASETS[i % len(DATASETS)], first + i, longest)
         for i, longest in enumerate(MIXED)
     ]
 

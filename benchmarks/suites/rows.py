@@ -18,7 +18,6 @@ import argparse
 import random
 import resource
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
