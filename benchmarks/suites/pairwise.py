@@ -100,7 +100,7 @@ def options_of(arrangement: str, prompts: Texts, tokens: int) -> dict[str, Any]:
     if arrangement == "preemption":
         middle = sum(map(len, prompts)) / len(prompts) + tokens
         blocks = max(math.ceil(longest / BLOCK) + 2, int(STREAMS * middle / BLOCK * 2 / 3))
-        return {"num_gpu_blocks_override": blocks, "max_model_len": (blocks - 1) * BLOCK}
+        return {"num_gpu_blocks_override": blocks}
     return {}
 
 

@@ -7,7 +7,7 @@
 
 Engines take turns, default settings, bfloat16; steps that read a prompt do not count.
 
-    python -m benchmarks.suites.shares [--tokens 48]
+    python -m benchmarks.suites.shares [--tokens 64]
 """
 
 from __future__ import annotations
@@ -34,7 +34,14 @@ def run_in_turns(engines: dict[str, LLM], made: list[Job], streams: int) -> dict
     """Answer jobs with every engine in turns, so many at once, and return each one's result."""
     under_way = {name: Answering(llm, made, streams, STEPS) for name, llm in engines.items()}
     in_turns(list(under_way.values()), VISIT)
-    return {name: each.result() for name, each in under_way.items()}
+    found = {name: each.result() for name, each in under_way.items()}
+    for name, run in found.items():
+        if not run["decoding"]["num_steps"]:
+            raise SystemExit(
+                f"error: {name} made no step at {streams} at once that read no prompt: give more "
+                "prompts or tokens"
+            )
+    return found
 
 
 def shares(run: dict[str, Any]) -> dict[str, float]:
