@@ -1,10 +1,11 @@
 """How long prompts take to read: ours beside transformers', and the first token beside vLLM's.
 
-Prompts of 64 to 4,000 tokens, bfloat16, one at a time. fairdraft as it comes (batch-invariant, in
-chunks of 512 rows), from the call to its first token; transformers' forward with
+Prompts of 64 to 4,000 tokens, one at a time. fairdraft as it comes (batch-invariant, in chunks of
+512 rows), from the call to its first token; transformers' forward with
 scaled_dot_product_attention, which hands back the likeliest token too, in the same process with as
 many threads; vLLM to its first token in a process of its own, if `make vllm` was run. They take
-turns, another first each time; ratios are taken within a turn before their median.
+turns, another first each time; ratios are taken within a turn before their median. A processor
+without instructions for bfloat16 makes torch slow there: --dtype float32 compares the other way.
 
     python -m benchmarks.suites.prompts [--lengths 64,512,2000,4000]
 """
@@ -32,15 +33,14 @@ from fairdraft.bench.measurement import measure
 from fairdraft.stats.side_by_side import estimated_median_ratio
 
 ONE_TOKEN = SamplingParams(temperature=0, max_tokens=1, ignore_eos=True)
-TURN_TOKENS = 1024  # a length below is read several times a round, up to
-MOST_TURNS = 5
+TURN_TOKENS = 1024  # read in a round, about, of a short length
 
 Read = Callable[[list[int]], float]
 
 
-def ours(folder: Path, longest: int) -> tuple[LLM, Read]:
+def ours(folder: Path, dtype: str, longest: int) -> tuple[LLM, Read]:
     """Return fairdraft and what reads a prompt with it: seconds to the first token."""
-    llm = LLM(str(folder), dtype="bfloat16", max_model_len=longest + 1)
+    llm = LLM(str(folder), dtype=dtype, max_model_len=longest + 1)
     calls = iter(range(10**9))
 
     def read(prompt: list[int]) -> float:
@@ -50,10 +50,10 @@ def ours(folder: Path, longest: int) -> tuple[LLM, Read]:
     return llm, read
 
 
-def theirs(folder: Path) -> Read:
+def theirs(folder: Path, dtype: str) -> Read:
     """Return what reads a prompt with transformers: seconds to the likeliest token."""
     model: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.bfloat16, attn_implementation="sdpa"
+        folder, dtype=getattr(torch, dtype), attn_implementation="sdpa"
     ).eval()
 
     def read(prompt: list[int]) -> float:
@@ -66,22 +66,35 @@ def theirs(folder: Path) -> Read:
     return read
 
 
-def turns_of(length: int) -> int:
-    """Return how often a prompt of so many tokens is read in a round."""
-    return max(1, min(MOST_TURNS, TURN_TOKENS // length))
+def turns_of(length: int, most: int) -> int:
+    """Return how often a prompt of so many tokens is read in a round: short ones several times."""
+    return max(1, min(most, TURN_TOKENS // length))
 
 
 def take_turns(
-    readers: dict[str, Read], prompts: Sequence[list[int]], most: int, minutes: float, settle: float
+    readers: dict[str, Read],
+    prompts: Sequence[list[int]],
+    turns: int,
+    most: int,
+    minutes: float,
+    settle: float,
 ) -> dict[int, dict[str, list[float]]]:
-    """Return seconds by length of prompt and reader, turn by turn."""
+    """Return seconds by length of prompt and reader, turn by turn.
+
+    Args:
+        readers: by name.
+        prompts: the first one warms up.
+        turns: of a short prompt in each round, at most.
+        most, minutes: as for `interleave.rounds`.
+        settle: seconds of rest before each reading.
+    """
     found: dict[int, dict[str, list[float]]] = {
         len(prompt): {name: [] for name in readers} for prompt in prompts
     }
     names = list(readers)
     for number in rounds(most, minutes):
-        for prompt in prompts:
-            for turn in range(turns_of(len(prompt)) if number else 1):
+        for prompt in prompts if number else prompts[:1]:
+            for turn in range(turns_of(len(prompt), turns) if number else 1):
                 first = (number + turn) % len(names)
                 for name in [*names[first:], *names[:first]]:
                     time.sleep(settle)
@@ -97,27 +110,29 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--lengths", default="64,512,2000,4000", help="of the prompts, in tokens")
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--rounds", type=int, default=7, help="at most")
+    parser.add_argument("--turns", type=int, default=5, help="of a short prompt a round, at most")
     parser.add_argument("--minutes", type=float, default=4, help="after which no round begins")
-    parser.add_argument("--vllm-python", type=Path, default=VLLM, help="without it, vLLM is out")
+    parser.add_argument("--vllm-python", type=Path, default=VLLM, help="bfloat16 only")
     parser.add_argument("--name", default="prompts", help="of the result")
     options = parser.parse_args()
     folder = demo_folder()
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     prompts = [text_of(tokenizer, int(length)) for length in options.lengths.split(",")]
-    llm, read = ours(folder, max(map(len, prompts)))
-    readers = {"fairdraft": read, "transformers": theirs(folder)}
+    llm, read = ours(folder, options.dtype, max(map(len, prompts)))
+    readers = {"fairdraft": read, "transformers": theirs(folder, options.dtype)}
     peer = None
-    if options.vllm_python.exists():
+    if options.vllm_python.exists() and options.dtype == "bfloat16":
         peer = Peer(options.vllm_python, "vllm", folder, "off")
         generate = peer.generate
         readers["vllm"] = lambda prompt: float(generate([prompt], 1)["seconds"])
     else:
-        print(f"{options.vllm_python} is not there (make vllm): vLLM is left out")
+        print("vLLM is left out: it needs `make vllm`, and is run in bfloat16")
     # Only another process's threads have to come to rest first.
     settle = SETTLE_SECONDS if peer else 0.0
     try:
-        found = take_turns(readers, prompts, options.rounds, options.minutes, settle)
+        found = take_turns(readers, prompts, options.turns, options.rounds, options.minutes, settle)
     finally:
         if peer:
             peer.process.stop()
@@ -138,7 +153,7 @@ def main() -> None:
         print(f"{length:5} tokens: {told}")
     summary = {
         "model": folder.name,
-        "dtype": "bfloat16",
+        "dtype": options.dtype,
         "batch_invariant": llm.runner.batch_invariant,
         "max_num_batched_tokens": llm.config.max_num_batched_tokens,
         "vllm": peer.about["versions"] if peer else None,

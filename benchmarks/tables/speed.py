@@ -70,8 +70,9 @@ def prompts(report: Report) -> Rows:
     for name in others:
         header += [f"{name}, ms", f"ours / {name}"]
     note = (
-        "One prompt at a time, bfloat16, to the first token; transformers' is its forward alone "
-        f"(sdpa). fairdraft with batch_invariant={report['batch_invariant']}, in chunks of "
+        f"One prompt at a time, {report['dtype']}, to the first token; transformers' is its "
+        f"forward alone (sdpa). fairdraft with batch_invariant={report['batch_invariant']}, in "
+        "chunks of "
         f"{report['max_num_batched_tokens']} rows. Medians over turns, with 95% intervals."
     )
     return header, lines, note

@@ -145,10 +145,9 @@ def test_reading_prompts_in_turns() -> None:
         return read
 
     readers = {name: reader(name) for name in ("fairdraft", "transformers")}
-    found = prompts.take_turns(readers, [[1] * 600, [1] * 4000], 2, 9, 0.0)
-    assert {n: len(s["fairdraft"]) for n, s in found.items()} == {600: 2, 4000: 2}
-    assert prompts.turns_of(64) == prompts.MOST_TURNS
-    assert prompts.turns_of(512) == 2
+    found = prompts.take_turns(readers, [[1] * 4000, [1] * 400], 5, 2, 9, 0.0)
+    assert {n: len(s["fairdraft"]) for n, s in found.items()} == {4000: 2, 400: 4}
+    assert [prompts.turns_of(n, 5) for n in (64, 512, 4000)] == [5, 2, 1]
     assert [name for name, n in asked if n == 4000] == [
         *("fairdraft", "transformers"),
         *("transformers", "fairdraft"),
@@ -156,6 +155,7 @@ def test_reading_prompts_in_turns() -> None:
     ]
     row = {"tokens": 600, "fairdraft_ms": 1.0, "transformers_ms": 2.0}
     report = {
+        "dtype": "bfloat16",
         "batch_invariant": True,
         "max_num_batched_tokens": 512,
         "rows": [{**row, "over_transformers": [0.5, 0.4, 0.6]}],
