@@ -1,9 +1,9 @@
 """What engines do beside other work: tokens a second with 0, 1 and 2 busy processes next to them.
 
 A busy process is a Python loop that never rests. fairdraft, transformers and vLLM (if `make vllm`
-was run) answer the same prompts, each in a process of its own; engines take turns within a load,
-and loads within a round, another first each time. Ratios are to the same engine's own idle rate in
-the same round.
+was run) go on from the same few tokens, each in a process of its own; engines take turns within a
+load, and loads within a round, another first each time. Ratios are to the same engine's own idle
+rate in the same round.
 
     python -m benchmarks.suites.neighbours [--tokens 24] [--many-tokens 12]
 """
@@ -26,12 +26,13 @@ from transformers import AutoTokenizer
 from benchmarks.checkpoints import demo_folder
 from benchmarks.interleave import rounds
 from benchmarks.keeping import write_result
-from benchmarks.prompts import chat_prompts
+from benchmarks.prompts import text_of
 from benchmarks.suites.peers import ENGINES, SETTLE_SECONDS, VLLM, Peer
 from fairdraft.stats.side_by_side import median_ratio
 
 LOADS = (0, 1, 2)  # busy processes
 MANY = 8  # streams
+PROMPT = 8  # tokens of each: it is writing that is measured, not reading
 BUSY = "while True: pass"
 
 Rates = dict[tuple[str, int, int], list[float]]  # engine, streams and load → tokens a second
@@ -116,7 +117,8 @@ def main() -> None:
     options = parser.parse_args()
     folder = demo_folder()
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    prompts = chat_prompts(tokenizer, MANY, ("mt_bench",))
+    text = text_of(tokenizer, MANY * PROMPT)
+    prompts = [text[i : i + PROMPT] for i in range(0, len(text), PROMPT)]
     tokens = {1: options.tokens, MANY: options.many_tokens}
     loads = tuple(map(int, options.loads.split(",")))
     peers: dict[str, Peer] = {}
