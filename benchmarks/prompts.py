@@ -64,14 +64,15 @@ def few_shot_prompt(tokenizer: Any, dataset: str, number: int, longest: int) -> 
 
 
 def mixed_prompts(tokenizer: Any, first: int = 0) -> list[list[int]]:
-    """Return eight prompts of 40 to 800 tokens, the longer ones behind a few of their dataset.
+    """Return eight prompts of about 40 to 800 tokens, the longer ones behind a few of their dataset.
 
     Args:
         tokenizer: with a chat template.
         first: number of the first prompt in its dataset; the next seven follow.
     """
+    names = DATASETS[::-1]  # the shortest prompts are mt_bench's
     return [
-        few_shot_prompt(tokenizer, DATASETS[i % len(DATASETS)], first + i, longest)
+        few_shot_prompt(tokenizer, names[i % len(names)], first + i, longest)
         for i, longest in enumerate(MIXED)
     ]
 

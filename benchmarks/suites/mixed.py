@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.constants import NGRAM
 from benchmarks.interleave import Answering, Job, in_turns, paired_speedup, rate, speedup
 from benchmarks.keeping import split_rows, write_result
-from benchmarks.prompts import MIXED, mixed_prompts
+from benchmarks.prompts import mixed_prompts
 from benchmarks.suites.controller_grid import STEPS, VISIT, WARM_UPS, load
 from benchmarks.suites.peers import METHODS
 from fairdraft import LLM, SamplingParams
@@ -121,7 +121,7 @@ def main() -> None:
             )
     brief, samples = split_rows(rows, "run")
     summary = {
-        "prompt_tokens": list(MIXED),
+        "prompt_tokens": [len(prompt) for prompt in mixed_prompts(engines["off"].tokenizer)],
         "tokens_per_text": options.tokens,
         "methods": METHODS,
         "rows": brief,

@@ -5,7 +5,7 @@
 Every engine runs in a process of its own (`workers/`) and only one of them computes at a time. For
 each batch of prompts the engines go one after another, A B C A B C ..., so that a slow minute of
 the machine is a slow minute for all of them; ratios are taken within a round before their median.
-Whole generate calls are timed, prefill included; loading and a first batch to warm up are not.
+Whole generate calls are timed, prefill included; loading and a short batch to warm up are not.
 `auto` is measured in fairdraft alone, beside its own off. "mixed" is eight prompts of 40 to 800
 tokens, the longer ones behind others of their dataset.
 """
@@ -42,6 +42,7 @@ MIXED_NAME = "mixed"  # of the prompts of `mixed_prompts`, which are no dataset
 VLLM = WORK / "vllm" / "bin" / "python"  # where `make vllm` puts it
 # OpenMP threads, and vLLM waiting for work, spin for up to a second; the next engine sits it out.
 SETTLE_SECONDS = 1.5
+WARM_UP = 8  # tokens of the prompts that warm up, and of their texts
 
 Prompts = list[list[int]]
 
@@ -91,10 +92,11 @@ def take_turns(
     rounds: int,
     max_tokens: int,
 ) -> dict[Config, list[Sample]]:
-    """Run all configs interleaved, after a batch each to warm up."""
+    """Run all configs interleaved, after a short batch each to warm up."""
     samples: dict[Config, list[Sample]] = {config: [] for config in configs}
     for config in configs:
-        peers[config.engine, config.method].generate(prompts[: config.streams], max_tokens)
+        brief = [prompt[:WARM_UP] for prompt in prompts[: config.streams]]
+        peers[config.engine, config.method].generate(brief, WARM_UP)
     for number in range(rounds):
         for streams in sorted({config.streams for config in configs}):
             for start in range(0, len(prompts), streams):
