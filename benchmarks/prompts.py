@@ -64,7 +64,7 @@ def few_shot_prompt(tokenizer: Any, dataset: str, number: int, longest: int) -> 
 
 
 def mixed_prompts(tokenizer: Any, first: int = 0) -> list[list[int]]:
-    """Return eight prompts of about 40 to 800 tokens, the longer ones behind a few of their dataset.
+    """Return eight prompts of 50 to 800 tokens, the longer ones behind others of their dataset.
 
     Args:
         tokenizer: with a chat template.

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import argparse
 import random
-import resource
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -154,9 +154,15 @@ def largest_step(times: dict[Setting, float], context: int) -> tuple[int, float]
     return max(steps.items(), key=lambda step: step[1]) if steps else None
 
 
-def peak_bytes() -> int:
-    """Return the most memory that this process ever held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def memory(field: str) -> int:
+    """Return bytes of this process's memory: "VmRSS" is held now, "VmHWM" the most so far."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition(f"{field}:")[2].split()[0])
+
+
+def forget_peak() -> None:
+    """Let the most memory so far be what is held now."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def measure(
@@ -267,12 +273,13 @@ def main() -> None:
         numbers(options.requests),
         [(requests, rows) for requests, rows in pairs],
     )
-    before = peak_bytes()
+    before = memory("VmRSS")
     runner = load(options.shape)
+    forget_peak()  # that of making the model
     kv_bytes = allocate(runner, wanted)
     for setting in (max(wanted, key=lambda s: s.requests * s.rows), wanted[0]):
         runner.run(flat_batch(*setting))
-    memory = (peak_bytes() - before) / (runner.weight_bytes + kv_bytes)
+    held = (memory("VmHWM") - before) / (runner.weight_bytes + kv_bytes)
     buffer = torch.ones(options.buffer_mib * 2**18)
     rates = {
         str(dtype).removeprefix("torch."): best_rate(dtype, options.product)
@@ -290,7 +297,7 @@ def main() -> None:
         "flops": rates,
         "weight_bytes": runner.weight_bytes,
         "kv_bytes_per_token": runner.kv_bytes_per_token,
-        "memory_ratio": memory,
+        "memory_ratio": held,
         **summarise(runner, times, bandwidth, rates),
     }
     show(summary)

@@ -51,8 +51,7 @@ def _rows_note(report: Report) -> str:
         "weights and KV and of multiplying at the bfloat16 rate. T(5) / T(1): "
         f"{five}. Largest step up between neighbouring row counts: {steps or 'not measured'}. "
         f"Verify growth λ by requests: {growth}. One row takes {report['one_over_floor']:.2f} "
-        f"times the floor. Peak memory, loading included: {report['memory_ratio']:.2f} of weights "
-        "and KV."
+        f"times the floor. Peak memory of running: {report['memory_ratio']:.2f} of weights and KV."
     )
 
 
