@@ -15,7 +15,7 @@ help:
 	@echo "make fuzz    the API and the command line against thousands of bad values and files"
 	@echo "make lint    ruff, strict types, import directions"
 	@echo "make docs    build the docs site in docs/_build; a warning is an error"
-	@echo "make bench   the benchmarks behind docs/benchmarks.md (four hours on two cores)"
+	@echo "make bench   the benchmarks behind docs/benchmarks.md (six hours on two cores)"
 	@echo "make tables  rewrite what pages hold from results, from the equations and from the code"
 	@echo "make dist    build the wheel, and try it in clean environments"
 	@echo "make vllm    vLLM for the CPU in an environment of its own, to compare with"
@@ -69,10 +69,13 @@ docs: $(DOCS_READY)
 	@echo "Open docs/_build/index.html"
 
 bench: $(READY)
-	for name in identity coupled invariance step_time verification block context ngram suffix \
-			drafters heads assisted resume; do \
+	for name in identity pairwise coupled invariance step_time rows prompts neighbours shares mixed \
+			verification block context ngram suffix drafters heads assisted resume; do \
 		$(BIN)/python -m benchmarks.suites.$$name || exit 1; done
 	$(BIN)/python -m benchmarks.suites.identity --others
+	for shape in 1b 3b gemma3 qwen2; do \
+		$(BIN)/python -m benchmarks.suites.rows --shape $$shape \
+			--rows 1-5,8,16,24,32,48,64 || exit 1; done
 	for part in profile traces live report; do \
 		$(BIN)/python -m benchmarks.suites.controller $$part || exit 1; done
 	for name in idle long_context; do $(BIN)/python -m benchmarks.suites.$$name || exit 1; done
