@@ -41,12 +41,12 @@ def milliseconds(job: Callable[[], Any], device: torch.device, rounds: int) -> f
     for number in range(rounds + 2):
         wait_for(device)
         if device.type == "cuda":
-            first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            first, last = _event(), _event()
             first.record()
             job()
             last.record()
             last.synchronize()
-            taken = first.elapsed_time(last)
+            taken = float(first.elapsed_time(last))
         else:
             start = perf_counter()
             job()
@@ -54,6 +54,10 @@ def milliseconds(job: Callable[[], Any], device: torch.device, rounds: int) -> f
         if number >= 2:
             samples.append(taken)
     return median(samples)
+
+
+def _event() -> Any:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
 def copied_bytes_per_second(device: torch.device, count: int) -> float:

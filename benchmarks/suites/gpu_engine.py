@@ -23,8 +23,8 @@ from tests.conftest import prefer_few_tokens, write_tiny
 LAYERS = 8  # the fewest of which every head can read
 K = 4
 TREE = {"num_speculative_tokens": 6, "draft_tree_top_k": 2, "draft_tree_depth": 3}
-PROMPTS = tuple([(7 * i + j * j) % 6 for j in range(12 + 5 * i)] for i in range(12))
-SAMPLINGS = {
+PROMPTS = tuple([(7 * i + j * j) % 6 for j in range(12 + 5 * i)] for i in range(8))
+SAMPLINGS: dict[str, dict[str, Any]] = {
     "greedy": {"temperature": 0.0},
     "T=1": {"temperature": 1.0, "top_p": 0.95, "seed": 5},
     "T=1, penalties": {"temperature": 1.0, "top_k": 40, "repetition_penalty": 1.1, "seed": 6},
@@ -168,7 +168,7 @@ def _wait_behind_runs(llm: LLM, device: torch.device) -> None:
         wait_for(device)
         return output
 
-    llm.runner.run = run_and_wait  # type: ignore[method-assign]
+    setattr(llm.runner, "run", run_and_wait)  # noqa: B010  (a method, as mypy sees it)
 
 
 def _verbs(llm: LLM, requests: int, tokens: int) -> dict[str, Any]:

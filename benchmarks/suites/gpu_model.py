@@ -95,7 +95,7 @@ def captured(model: Any, rows: int, device: torch.device) -> Callable[[], Any]:
             cache.update(keys, values, i)
         model(input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True)
 
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):

@@ -23,8 +23,8 @@ def test_texts_and_steps_are_measured(tmp_path: Path) -> None:
     methods = found["identity"]["methods"]
     assert [row for row in methods if "failed" in row or "not_run" in row] == []
     assert all(sum(row["differing"].values()) == 0 for row in methods)
-    # A text that no draft had a part in would say nothing.
-    assert all(row["accepted"] > 0 for row in methods)
+    # A text that no draft had a part in would say nothing; `auto` drafts where its clock says so.
+    assert all(row["accepted"] > 0 for row in methods if row["method"] != "auto")
     assert {row["requests"] for row in found["steps"]["steps"]} == {1, 8}
     assert all(row["run"] > 0 for row in found["steps"]["steps"])
 
@@ -71,7 +71,7 @@ def test_padding_changes_no_product() -> None:
 
 
 def test_best_lengths_follow_the_measured_times() -> None:
-    flat = {n: 10.0 for n in (1, 64, 576)}
+    flat = dict.fromkeys((1, 64, 576), 10.0)
     for row in gpu_model.best_lengths(flat):
         if row["c"] == 0:  # drafts that cost nothing are as long as they may be
             assert set(row["best_k"].values()) == {gpu_model.LONGEST}
