@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # The CPU build: pyproject.toml leaves the version and the build of torch open.
 TORCH := "torch>=2.11,<2.14"
 
-.PHONY: demo test fuzz lint docs bench tables dist vllm lab-02 clean
+.PHONY: demo test fuzz lint docs bench gpu tables dist vllm lab-02 clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make lint    ruff, strict types, import directions"
 	@echo "make docs    build the docs site in docs/_build; a warning is an error"
 	@echo "make bench   the benchmarks behind docs/benchmarks.md (six hours on two cores)"
+	@echo "make gpu     what a CUDA device shows of fairdraft: identity, times, in one file (minutes)"
 	@echo "make tables  rewrite what pages hold from results, from the equations and from the code"
 	@echo "make dist    build the wheel, and try it in clean environments"
 	@echo "make vllm    vLLM for the CPU in an environment of its own, to compare with"
@@ -83,6 +84,11 @@ bench: $(READY)
 		--out benchmarks/results/bench.json
 	FORCE_COLOR=1 $(BIN)/fairdraft demo --svg docs/demo.svg
 	$(MAKE) tables
+
+# Needs a torch that sees the device, and no network; `python -m benchmarks.suites.gpu` is all of it.
+GPU_OUT ?= benchmarks/work/gpu.json
+gpu: $(READY)
+	$(BIN)/python -m benchmarks.suites.gpu --out $(GPU_OUT)
 
 tables: $(READY)
 	$(BIN)/python -m benchmarks.tables

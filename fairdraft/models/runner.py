@@ -149,7 +149,9 @@ class ModelRunner:
     def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """Copy the KV of slots `sources` to slots `targets`; the two may overlap."""
         assert self.storage is not None, "allocate() comes first"
-        self.storage.move(torch.tensor(sources), torch.tensor(targets))
+        # On the device at once: every layer reads them.
+        slots = (torch.tensor(each, device=self.device) for each in (sources, targets))
+        self.storage.move(*slots)
 
     def attention(self, batch: FlatBatch) -> PagedAttention:
         """The step's attention over this model's KV."""
