@@ -6,6 +6,7 @@ the rows' keys and values to their slots, then lets each row see its request's t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +23,11 @@ from fairdraft.models.cpu.vectors import FORMATS
 ATTENTION_NAME = "fairdraft_paged"
 
 
+MAX_GROUPED_ROWS = (
+    16  # on a GPU requests of so many rows are attended to at once; more pad too much
+)
+
+
 class PagedAttention:
     """Attention of one step, shared by all layers.
 
@@ -35,7 +41,6 @@ class PagedAttention:
         self.batch = batch
         self.device = batch.slots.device
         self._masks: dict[tuple[int, int | None], Tensor] = {}
-        self._slots: dict[int, Tensor] = {}
         self._kernel = self.device.type == "cpu" and storage.dtype in FORMATS
 
     @cached_property
@@ -68,25 +73,40 @@ class PagedAttention:
             self._step.attend(queries, keys, values, window, scale, softcap, out)
             return out
         out = torch.empty(shape, dtype=values.dtype, device=self.device)
-        for request in range(self.batch.num_requests):
-            rows = slice(self.batch.cu_rows[request], self.batch.cu_rows[request + 1])
-            out[rows] = self._attend_one(layer, request, queries[rows], scale, softcap)
+        for number, group in enumerate(self._groups):
+            read = self._attend_group(layer, number, queries[group.rows], scale, softcap)
+            out[group.rows[group.there]] = read[group.there]
         return out
 
-    def _attend_one(
-        self, layer: int, request: int, queries: Tensor, scale: float, softcap: float | None
+    @cached_property
+    def _groups(self) -> list[_Group]:
+        """All requests of few rows as one group, each of the others as a group of its own."""
+        counts = self.batch.row_counts
+        few = [i for i, rows in enumerate(counts) if rows <= MAX_GROUPED_ROWS]
+        alone = [[i] for i, rows in enumerate(counts) if rows > MAX_GROUPED_ROWS]
+        return [_Group.of(self.batch, requests) for requests in ([few] if few else []) + alone]
+
+    def _mask(self, number: int, window: int | None) -> Tensor:
+        """[B, 1, R, S] bool of a group; a row of padding sees one token, so that it is a number."""
+        if (number, window) not in self._masks:
+            group = self._groups[number]
+            mask = torch.zeros(*group.rows.shape, group.slots.shape[1], dtype=torch.bool)
+            mask[:, :, 0] = ~group.there.cpu()
+            for i, request in enumerate(group.requests):
+                visible = self.batch.visible(request, window)
+                mask[i, : visible.shape[0], : visible.shape[1]] = visible
+            self._masks[number, window] = mask[:, None].to(self.device)
+        return self._masks[number, window]
+
+    def _attend_group(
+        self, layer: int, number: int, queries: Tensor, scale: float, softcap: float | None
     ) -> Tensor:
-        """One request's rows with torch: gather its KV, then masked attention."""
-        window = self.storage.layers[layer].sliding_window
-        if request not in self._slots:
-            self._slots[request] = self.batch.context_slots(request).to(self.device)
-        if (request, window) not in self._masks:
-            visible = self.batch.visible(request, window)
-            self._masks[request, window] = visible.to(self.device)
-        slots, mask = self._slots[request], self._masks[request, window]
-        keys = self.storage.keys[layer][slots].transpose(0, 1)[None]
-        values = self.storage.values[layer][slots].transpose(0, 1)[None]
-        queries = queries.transpose(0, 1)[None]
+        """A group's rows [B, R, num_heads, key_dim] with torch: gather its KV, masked attention."""
+        slots = self._groups[number].slots
+        mask = self._mask(number, self.storage.layers[layer].sliding_window)
+        keys = self.storage.keys[layer][slots].transpose(1, 2)
+        values = self.storage.values[layer][slots].transpose(1, 2)
+        queries = queries.transpose(1, 2)
         if softcap is None:
             out = nn.functional.scaled_dot_product_attention(
                 queries, keys, values, attn_mask=mask, scale=scale, enable_gqa=True
@@ -97,7 +117,38 @@ class PagedAttention:
             scores = softcap * torch.tanh(scores / softcap)
             weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
             out = (weights @ values.repeat_interleave(group, 1).float()).to(values.dtype)
-        return out[0].transpose(0, 1)
+        return out.transpose(1, 2)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Requests that torch attends to at once, padded to the longest of them.
+
+    Args:
+        requests: their places in the batch.
+        rows: [B, R], the batch's rows; padding repeats a request's first.
+        there: [B, R] bool, which are no padding.
+        slots: [B, S], of each request's tokens, oldest first; padding is slot 0.
+    """
+
+    requests: list[int]
+    rows: Tensor
+    there: Tensor
+    slots: Tensor
+
+    @classmethod
+    def of(cls, batch: FlatBatch, requests: list[int]) -> _Group:
+        """Pad these requests of a batch to one shape, on the batch's device."""
+        counts = torch.tensor([batch.row_counts[i] for i in requests])
+        firsts = torch.tensor([batch.cu_rows[i] for i in requests])
+        places = torch.arange(int(counts.max()))[None]
+        there = places < counts[:, None]
+        slots = nn.utils.rnn.pad_sequence(
+            [batch.context_slots(i) for i in requests], batch_first=True
+        )
+        device = batch.slots.device
+        rows = firsts[:, None] + places * there
+        return cls(requests, rows.to(device), there.to(device), slots.to(device))
 
 
 def paged_attention(
