@@ -229,7 +229,9 @@ class Engine:
     def _verify(
         self, step: Sequence[ScheduledRequest], spans: Sequence[slice], output: RunOutput
     ) -> list[Verdict | None]:
-        argmax: list[int] = output.logits.argmax(-1).tolist()
+        argmax: list[int] = []  # takes a pass over all rows, and only greedy requests look at it
+        if any(entry.num_logit_rows and entry.request.params.greedy for entry in step):
+            argmax = output.logits.argmax(-1).tolist()
         rule, coupled = self.rule, self.rule.shares_noise
         verdicts: list[Verdict | None] = []
         for entry, span in zip(step, spans, strict=True):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fairdraft.config import SamplingParams
 from fairdraft.request import Request
-from fairdraft.sampling.kernels import restrict
+from fairdraft.sampling.kernels import law_of
 
 
 def needs_history(request: Request) -> bool:
@@ -88,9 +88,6 @@ def probabilities(logits: Tensor, params: SamplingParams) -> Tensor:
     Returns:
         [V] float32, sums to 1.
     """
-    law = torch.softmax(logits.float() / params.temperature, dim=-1)
-    if params.min_p > 0 or 0 < params.top_k < law.numel() or params.top_p < 1:
-        kept = law.cpu()
-        restrict(kept.numpy(), params.min_p, params.top_k, params.top_p)
-        law = kept.to(law.device)
-    return law
+    row = logits.detach().float().cpu().numpy()
+    law = law_of(row, params.temperature, params.min_p, params.top_k, params.top_p)
+    return torch.from_numpy(law).to(logits.device)
