@@ -11,7 +11,6 @@ that fails says why in its place, and those that the time does not suffice for s
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import traceback
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from benchmarks.suites.gpu_clock import Deadline
 from benchmarks.suites.gpu_engine import identity, step_parts
 from benchmarks.suites.gpu_model import model_steps
 from benchmarks.suites.gpu_products import products
+from fairdraft.bench.layout import row_per_line
 from fairdraft.models.checkpoints import choose_device
 from fairdraft.telemetry.environment import benchmark_environment
 
@@ -86,7 +86,7 @@ def run(
             found[name] = _guarded(section, device, tiny, deadline)
         found[name]["seconds"] = round(perf_counter() - start, 2)
         scratch = out.with_suffix(".partial")
-        scratch.write_text(json.dumps(found, indent=1) + "\n")
+        scratch.write_text(row_per_line(found) + "\n")
         scratch.replace(out)
         if device.type == "cuda":
             torch.cuda.empty_cache()

@@ -17,7 +17,6 @@ from transformers import AttentionInterface
 from fairdraft.kv import KVStorage
 from fairdraft.models.batch import FlatBatch
 from fairdraft.models.cpu.attention import StepAttention
-from fairdraft.models.cpu.linear import operand_dtype
 from fairdraft.models.cpu.vectors import FORMATS
 
 ATTENTION_NAME = "fairdraft_paged"
@@ -52,7 +51,14 @@ class PagedAttention:
         self.storage.keys[layer][self.batch.slots] = keys
         self.storage.values[layer][self.batch.slots] = values
 
-    def attend(self, layer: int, queries: Tensor, scale: float, softcap: float | None) -> Tensor:
+    def attend(
+        self,
+        layer: int,
+        queries: Tensor,
+        scale: float,
+        softcap: float | None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
         """What each row reads.
 
         Args:
@@ -60,22 +66,22 @@ class PagedAttention:
             queries: [T, num_heads, key_dim], the KV's dtype.
             scale: factor on the scores.
             softcap: bound on the scores (Gemma 2); None is off.
+            dtype: of the result; None is the KV's.
 
         Returns:
-            [T, num_heads, value_dim]: on the CPU as the next product takes it, elsewhere in the
-            KV's dtype.
+            [T, num_heads, value_dim].
         """
         values = self.storage.values[layer]
         shape = (*queries.shape[:2], values.shape[2])
         if self._kernel:
-            out = torch.empty(shape, dtype=operand_dtype(values.dtype))
+            out = torch.empty(shape, dtype=dtype or values.dtype)
             window, keys = self.storage.layers[layer].sliding_window, self.storage.keys[layer]
             self._step.attend(queries, keys, values, window, scale, softcap, out)
             return out
-        out = torch.empty(shape, dtype=values.dtype, device=self.device)
+        out = torch.empty(shape, dtype=dtype or values.dtype, device=self.device)
         for number, group in enumerate(self._groups):
             read = self._attend_group(layer, number, queries[group.rows], scale, softcap)
-            out[group.rows[group.there]] = read[group.there]
+            out[group.rows[group.there]] = read[group.there].to(out.dtype)
         return out
 
     @cached_property

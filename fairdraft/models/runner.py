@@ -35,6 +35,7 @@ class _Probe(PagedAttention):
         queries: Tensor,
         scale: float,
         softcap: float | None,
+        dtype: torch.dtype | None = None,
     ) -> Tensor:
         return queries.new_zeros(*queries.shape[:2], self.shapes[layer][2])
 

@@ -97,7 +97,7 @@ class FusedLayers:
                 as_array(keys),
                 as_array(values),
             )
-            read = attention.attend(i, queries, layer.scale, layer.softcap)
+            read = attention.attend(i, queries, layer.scale, layer.softcap, operand)
             product(layer.output.weight, read.reshape(rows, -1), added)
             rowwise.add_rms_norm(
                 x,
