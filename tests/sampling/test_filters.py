@@ -316,7 +316,8 @@ def definition(logits: np.ndarray[Any, Any], params: SamplingParams) -> np.ndarr
     if params.top_p < 1:
         falling = np.sort(law)[::-1]
         law[law < falling[np.searchsorted(falling.cumsum(), params.top_p * law.sum())]] = 0
-    return law / law.sum()
+    share: np.ndarray[Any, Any] = law / law.sum()
+    return share
 
 
 def is_near_an_edge(logits: np.ndarray[Any, Any], params: SamplingParams) -> bool:
@@ -370,7 +371,7 @@ def test_wide_laws_are_within_a_millionth_of_their_definition(
 @pytest.mark.parametrize("fault", [{"top_k": 49}, {"top_p": 0.91}, {"temperature": 0.701}])
 def test_a_law_of_other_parameters_is_seen(fault: dict[str, Any]) -> None:
     logits = np.random.default_rng(1).normal(0, 2, 3000).astype(np.float32)
-    asked = {"temperature": 0.7, "top_k": 50, "top_p": 0.9}
+    asked: dict[str, Any] = {"temperature": 0.7, "top_k": 50, "top_p": 0.9}
     other = definition(logits, SamplingParams(**{**asked, **fault}))
     assert law_fault(logits, SamplingParams(**asked), other) > 1e-5
 
@@ -390,12 +391,12 @@ def test_the_token_is_the_one_that_the_law_gives(
 
 
 @pytest.mark.parametrize("params", [{}, {"top_p": 0.95}, {"top_k": 50}, {"min_p": 0.02}])
-def test_a_row_has_the_same_bits_alone_and_among_others(params: dict[str, float]) -> None:
+def test_a_row_has_the_same_bits_alone_and_among_others(params: dict[str, Any]) -> None:
     """Wherever it lies in a step's logits, aligned or not, and whatever stands beside it."""
     table = torch.randn(9, 1003, generator=torch.Generator().manual_seed(0)) * 3
     for i in range(len(table)):
         alone = table[i].clone()
-        options = SamplingParams(**params)  # type: ignore[arg-type]
+        options = SamplingParams(**params)
         assert torch.equal(probabilities(table[i], options), probabilities(alone, options))
         chosen = 1.0, options.min_p, options.top_k, options.top_p
         tokens = [sample(row.numpy(), *chosen, i / 9) for row in (table[i], alone)]
