@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # The CPU build: pyproject.toml leaves the version and the build of torch open.
 TORCH := "torch>=2.11,<2.14"
 
-.PHONY: demo test fuzz lint docs bench tables gpu dist vllm lab-02 clean
+.PHONY: demo test fuzz lint docs bench gpu tables dist vllm lab-02 clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,9 +15,9 @@ help:
 	@echo "make fuzz    the API and the command line against thousands of bad values and files"
 	@echo "make lint    ruff, strict types, import directions"
 	@echo "make docs    build the docs site in docs/_build; a warning is an error"
-	@echo "make bench   the benchmarks behind docs/benchmarks.md (four hours on two cores)"
+	@echo "make bench   the benchmarks behind docs/benchmarks.md (six hours on two cores)"
+	@echo "make gpu     what a CUDA device shows of fairdraft: identity, times, in one file (minutes)"
 	@echo "make tables  rewrite what pages hold from results, from the equations and from the code"
-	@echo "make gpu     what has to be seen on a CUDA device, in under 8 minutes, to gpu.json"
 	@echo "make dist    build the wheel, and try it in clean environments"
 	@echo "make vllm    vLLM for the CPU in an environment of its own, to compare with"
 	@echo "make lab-02  the lab's measurement: EAGLE-3 on a real vLLM, predicted and measured"
@@ -70,10 +70,13 @@ docs: $(DOCS_READY)
 	@echo "Open docs/_build/index.html"
 
 bench: $(READY)
-	for name in identity coupled invariance step_time verification block context ngram suffix \
-			drafters heads assisted resume; do \
+	for name in identity pairwise coupled invariance step_time rows prompts neighbours shares mixed \
+			verification block context ngram suffix drafters heads assisted resume; do \
 		$(BIN)/python -m benchmarks.suites.$$name || exit 1; done
 	$(BIN)/python -m benchmarks.suites.identity --others
+	for shape in 1b 3b gemma3 qwen2; do \
+		$(BIN)/python -m benchmarks.suites.rows --shape $$shape \
+			--rows 1-5,8,16,24,32,48,64 || exit 1; done
 	for part in profile traces live report; do \
 		$(BIN)/python -m benchmarks.suites.controller $$part || exit 1; done
 	for name in idle long_context; do $(BIN)/python -m benchmarks.suites.$$name || exit 1; done
@@ -82,9 +85,10 @@ bench: $(READY)
 	FORCE_COLOR=1 $(BIN)/fairdraft demo --svg docs/demo.svg
 	$(MAKE) tables
 
-# Uses the machine's own Python: torch is there already, and nothing may be reachable.
-gpu:
-	$(PYTHON) -m benchmarks.suites.gpu --out gpu.json
+# Needs a torch that sees the device, and no network; `python -m benchmarks.suites.gpu` is all of it.
+GPU_OUT ?= benchmarks/work/gpu.json
+gpu: $(READY)
+	$(BIN)/python -m benchmarks.suites.gpu --out $(GPU_OUT)
 
 tables: $(READY)
 	$(BIN)/python -m benchmarks.tables

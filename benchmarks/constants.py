@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -17,6 +18,6 @@ SEED = 0
 
 # Lookup as every engine that has it is asked to do it.
 LOOKUP = {"prompt_lookup_max": 4, "prompt_lookup_min": 2}
-NGRAM = {"method": "ngram", "num_speculative_tokens": 4, **LOOKUP}
+NGRAM: dict[str, Any] = {"method": "ngram", "num_speculative_tokens": 4, **LOOKUP}
 SHALLOW = 26  # layers of the demo model's 30 that draft where the target drafts for itself
 TREES = {"num_speculative_tokens": 6, "draft_tree_top_k": 2, "draft_tree_depth": 3}

@@ -6,9 +6,10 @@ turn is a few steps, made two at a time between those of all the others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,22 @@ from fairdraft.stats.side_by_side import median_ratio, ratio_of_rates, unstalled
 from fairdraft.telemetry import SpecCounters, StepTimes
 
 FloatArray = NDArray[np.float64]
+LEAST_ROUNDS = 3  # that a median is taken of, however slow the machine
+
+
+def rounds(most: int, minutes: float) -> Iterator[int]:
+    """Yield the number of each round: 0 warms up and does not count, then 1, 2, … up to `most`.
+
+    Args:
+        most: rounds that count.
+        minutes: no round begins after so long, once `LEAST_ROUNDS` were made.
+    """
+    begun = monotonic()
+    for number in range(most + 1):
+        if number > LEAST_ROUNDS and monotonic() - begun > 60 * minutes:
+            return
+        yield number
+        print(f"round {number} of {most} done", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,8 @@ class Answering:
         self.requests = [self.engine.add_request(list(job.prompt), job.params) for job in made]
         self.before = asdict(self.engine.times)
         self.turns: list[list[float]] = []  # seconds, tokens and steps of each turn
+        self.decoding = StepTimes()  # of the steps that count
+        self.drafted = 0  # tokens that those steps verified
         self._gone = 0
 
     @property
@@ -59,6 +78,7 @@ class Answering:
     def go_on(self, steps: int) -> bool:
         """Take a few steps more, part of a turn, and return whether there is more to do."""
         while steps and self.left >= self.streams:
+            before = asdict(self.engine.times)
             start = perf_counter()
             outputs = self.engine.step()
             taken = perf_counter() - start
@@ -71,20 +91,46 @@ class Answering:
                 gained = sum(len(output.token_ids) for output in outputs)
                 for place, more in enumerate((taken, gained, 1)):
                     self.turns[-1][place] += more
+                self.decoding.add(_since(before, self.engine.times))
+                self.drafted += sum(len(output.draft) for output in outputs)
         return self.left >= self.streams
 
     def result(self) -> dict[str, Any]:
         """Return what was measured, and abort what is under way."""
-        after, counters = asdict(self.engine.times), SpecCounters()
+        counters = SpecCounters()
         for request in self.requests:
             counters.merge(request.counters)
             self.engine.abort(request.request_id)
-        times = StepTimes(**{name: after[name] - self.before[name] for name in self.before})
         return {
             "turns": self.turns,
             "counters": record(counters),
-            "times": record(times),
+            "times": record(_since(self.before, self.engine.times)),
+            "decoding": {**record(self.decoding), "drafted": self.drafted},
         }
+
+
+def in_turns(
+    under_way: Sequence[Answering], visit: int, before_turns: Callable[[], None] = lambda: None
+) -> None:
+    """Let engines take turns until each has come to its end.
+
+    Args:
+        under_way: an engine each, with turns of equal length.
+        visit: steps that an engine takes before the next one's: turns are parted into these.
+        before_turns: called before every engine's next turn.
+    """
+    active, gone = list(under_way), 0
+    while active:
+        if gone % under_way[0].steps == 0:
+            before_turns()
+        active = [each for each in active if each.go_on(visit)]
+        gone += visit
+
+
+def _since(before: dict[str, Any], times: StepTimes) -> StepTimes:
+    """Return what was added to an engine's times."""
+    after = asdict(times)
+    return StepTimes(**{name: after[name] - before[name] for name in before})
 
 
 def turns(run: dict[str, Any]) -> FloatArray:

@@ -8,6 +8,7 @@ from benchmarks.constants import DATASETS
 from fairdraft import LLM, SamplingParams
 from fairdraft.bench.datasets import load_prompts
 
+MIXED = (40, 80, 140, 220, 320, 450, 620, 800)  # tokens, about, of each of `mixed_prompts`
 EDITS = (
     "Now rename the function to `solve`. Answer with the whole program.",
     "Now add a type hint to every argument. Answer with the whole program.",
@@ -40,6 +41,48 @@ def chat_prompts(
 ) -> list[list[int]]:
     """Return the token ids of the first so many prompts of each dataset, as a user's message."""
     return [chat_prompt(tokenizer, text) for name in datasets for text in load_prompts(name, each)]
+
+
+def few_shot_prompt(tokenizer: Any, dataset: str, number: int, longest: int) -> list[int]:
+    """Return a prompt of a dataset behind as many others of it as fit, as a user's message.
+
+    Args:
+        tokenizer: with a chat template.
+        dataset: that ships with fairdraft.
+        number: of the prompt.
+        longest: tokens of the whole; the prompt alone may be longer.
+    """
+    texts = load_prompts(dataset)
+    texts = [*texts[number + 1 :], *texts[: number + 1]]
+    found = chat_prompt(tokenizer, texts[-1])
+    for count in range(2, len(texts) + 1):
+        longer = chat_prompt(tokenizer, "\n\n".join(texts[-count:]))
+        if len(longer) > longest:
+            break
+        found = longer
+    return found
+
+
+def mixed_prompts(tokenizer: Any, first: int = 0) -> list[list[int]]:
+    """Return eight prompts of 50 to 800 tokens, the longer ones behind others of their dataset.
+
+    Args:
+        tokenizer: with a chat template.
+        first: number of the first prompt in its dataset; the next seven follow.
+    """
+    names = DATASETS[::-1]  # the shortest prompts are mt_bench's
+    return [
+        few_shot_prompt(tokenizer, names[i % len(names)], first + i, longest)
+        for i, longest in enumerate(MIXED)
+    ]
+
+
+def text_of(tokenizer: Any, length: int) -> list[int]:
+    """Return the first so many tokens of all prompts that ship with fairdraft, as one text."""
+    texts = [text for name in DATASETS for text in load_prompts(name)]
+    token_ids = tokenizer("\n\n".join(texts))["input_ids"]
+    assert len(token_ids) >= length, f"the shipped prompts have {len(token_ids)} tokens"
+    return list(token_ids[:length])
 
 
 def agent_replay(llm: LLM, first_task: int, num_tasks: int, num_tokens: int) -> list[list[int]]:

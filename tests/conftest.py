@@ -16,10 +16,15 @@ from transformers import (
     Gemma2Config,
     Gemma3TextConfig,
     GPT2Config,
+    GraniteConfig,
     LlamaConfig,
     MistralConfig,
+    Olmo2Config,
+    Phi3Config,
     PreTrainedTokenizerFast,
+    Qwen2Config,
     Qwen3Config,
+    SmolLM3Config,
 )
 
 from fairdraft import LLM
@@ -43,6 +48,9 @@ TINY = {
 
 CONFIGS: dict[str, Callable[[], Any]] = {
     "llama": lambda: LlamaConfig(**TINY, tie_word_embeddings=True),
+    "qwen2": lambda: Qwen2Config(
+        **TINY, use_sliding_window=True, sliding_window=6, max_window_layers=2
+    ),
     "qwen3": lambda: Qwen3Config(**TINY),
     "mistral": lambda: MistralConfig(**TINY, sliding_window=7),
     "gemma2": lambda: Gemma2Config(
@@ -54,6 +62,24 @@ CONFIGS: dict[str, Callable[[], Any]] = {
         layer_types=["sliding_attention", "full_attention"] * 2,
         query_pre_attn_scalar=32,
         tie_word_embeddings=False,  # tied and scaled as in Gemma, random weights only echo
+    ),
+    "phi3": lambda: Phi3Config(
+        **TINY,
+        sliding_window=8,
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+            "partial_rotary_factor": 0.75,
+        },
+    ),
+    "smollm3": lambda: SmolLM3Config(**TINY, no_rope_layers=[1, 1, 0, 1]),
+    "olmo2": lambda: Olmo2Config(**TINY),
+    "granite": lambda: GraniteConfig(
+        **TINY,
+        embedding_multiplier=3.0,
+        residual_multiplier=0.4,
+        attention_multiplier=0.1,
+        logits_scaling=2.5,
     ),
     "gpt2": lambda: GPT2Config(
         vocab_size=320,

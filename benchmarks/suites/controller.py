@@ -27,7 +27,7 @@ import json
 from functools import partial
 from typing import Any
 
-from benchmarks.interleave import Answering, rate
+from benchmarks.interleave import Answering, in_turns, rate
 from benchmarks.keeping import kept, write_raw, write_summary
 from benchmarks.lookup_replay import NOISE, num_standing
 from benchmarks.profile_summary import profile_summary
@@ -134,7 +134,7 @@ def measure_cell(
         name: Answering(engines[name], made, streams, STEPS)
         for name in [*order[first:], *order[:first]]
     }
-    active, rounds = list(under_way.values()), None
+    rounds = None
     if workload in PREDICTED and method in METHODS:
         context = sum(len(job.prompt) for job in made) // len(made) + TOKENS // 2
         runner, methods, tokenizer = demo(method)
@@ -142,12 +142,7 @@ def measure_cell(
         rounds = Profiler(runner, grid, methods, tokenizer)
         for _ in range(WARM_UP):
             rounds.round()
-    for visit in itertools.count():
-        if rounds is not None and visit * VISIT % STEPS == 0:
-            rounds.round()
-        active = [each for each in active if each.go_on(VISIT)]
-        if not active:
-            break
+    in_turns(list(under_way.values()), VISIT, rounds.round if rounds else lambda: None)
     environment = benchmark_environment()
     found: dict[str, Any] = {
         "commit": environment["git_commit"],

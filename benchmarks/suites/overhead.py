@@ -21,6 +21,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.constants import HERE, NGRAM, ROOT
+from benchmarks.interleave import rounds
 from benchmarks.keeping import write_result
 from benchmarks.prompts import chat_prompts
 from benchmarks.workers.process import WorkerProcess
@@ -36,7 +37,6 @@ METHODS: dict[str, dict[str, Any] | None] = {
 }
 TOKENS = {1: 48, 8: 24}  # by streams: new tokens of each text
 SETTLE_SECONDS = 0.4  # in which the other process's threads stop waiting for work
-LEAST_ROUNDS = 3
 SIDES = ("before", "after")
 
 Times = dict[str, float]
@@ -82,8 +82,8 @@ def time_checkouts(
     workers: dict[str, WorkerProcess],
     prompts: list[list[int]],
     methods: list[str],
-    rounds: int,
-    seconds: float,
+    most: int,
+    minutes: float,
 ) -> dict[tuple[str, int], dict[str, list[Times]]]:
     """Run every method and number of streams on both sides, round by round.
 
@@ -93,16 +93,12 @@ def time_checkouts(
         workers: by side.
         prompts: as token ids; each round takes the next ones.
         methods: keys of `METHODS`.
-        rounds: at most.
-        seconds: no round begins after so long, once there are `LEAST_ROUNDS`.
+        most, minutes: as for `interleave.rounds`.
     """
     found: dict[tuple[str, int], dict[str, list[Times]]] = {
         (method, streams): {side: [] for side in SIDES} for method in methods for streams in TOKENS
     }
-    begun = time.monotonic()
-    for number in range(rounds + 1):
-        if number > LEAST_ROUNDS and time.monotonic() - begun > seconds:
-            break
+    for number in rounds(most, minutes):
         for place, ((method, streams), samples) in enumerate(found.items()):
             first = number * max(TOKENS) % len(prompts)
             chosen = (prompts + prompts)[first : first + streams]
@@ -117,7 +113,6 @@ def time_checkouts(
                 times = workers[side].ask(job)
                 if number:
                     samples[side].append(times)
-        print(f"round {number} of {rounds} done", file=sys.stderr, flush=True)
     return found
 
 
@@ -169,7 +164,7 @@ def main() -> None:
                 own = Path(folder) / side
                 own.mkdir()
                 workers[side] = start(checkout, own)
-            found = time_checkouts(workers, prompts, methods, options.rounds, 60 * options.minutes)
+            found = time_checkouts(workers, prompts, methods, options.rounds, options.minutes)
         finally:
             for worker in workers.values():
                 worker.stop()

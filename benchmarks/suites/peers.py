@@ -1,11 +1,13 @@
 """fairdraft beside its peers: same model, same prompts, one machine, turns taken.
 
-    make vllm; python -m benchmarks.suites.peers
+    make vllm; python -m benchmarks.suites.peers [--dataset mixed]
 
 Every engine runs in a process of its own (`workers/`) and only one of them computes at a time. For
 each batch of prompts the engines go one after another, A B C A B C ..., so that a slow minute of
 the machine is a slow minute for all of them; ratios are taken within a round before their median.
-Whole generate calls are timed, prefill included; loading and a first batch to warm up are not.
+Whole generate calls are timed, prefill included; loading and a short batch to warm up are not.
+`auto` is measured in fairdraft alone, beside its own off. "mixed" is eight prompts of 40 to 800
+tokens, the longer ones behind others of their dataset.
 """
 
 from __future__ import annotations
@@ -26,14 +28,21 @@ from transformers import AutoTokenizer
 from benchmarks.checkpoints import demo_folder
 from benchmarks.constants import NGRAM, WORK
 from benchmarks.keeping import split_rows, write_result
-from benchmarks.prompts import chat_prompts
+from benchmarks.prompts import MIXED, chat_prompts, mixed_prompts
 from benchmarks.workers.process import WorkerProcess
 from fairdraft.stats.side_by_side import median_ratio
 
 ENGINES = ["transformers", "vllm", "fairdraft"]
+METHODS: dict[str, dict[str, Any] | None] = {
+    "off": None,
+    "ngram": NGRAM,
+    "auto": {"method": "auto"},
+}
+MIXED_NAME = "mixed"  # of the prompts of `mixed_prompts`, which are no dataset
 VLLM = WORK / "vllm" / "bin" / "python"  # where `make vllm` puts it
 # OpenMP threads, and vLLM waiting for work, spin for up to a second; the next engine sits it out.
 SETTLE_SECONDS = 1.5
+WARM_UP = 8  # tokens of the prompts that warm up, and of their texts
 
 Prompts = list[list[int]]
 
@@ -54,13 +63,14 @@ class Sample(NamedTuple):
     seconds: float
     tokens: int
     token_ids: Prompts
+    counts: dict[str, int]  # drafted and accepted tokens, where the engine's worker tells them
 
 
 class Peer:
     """One engine, off or speculating, in a process of its own."""
 
     def __init__(self, python: Path | str, engine: str, model: Path, method: str) -> None:
-        speculative = json.dumps(NGRAM if method == "ngram" else None)
+        speculative = json.dumps(METHODS[method])
         words = ["-m", f"benchmarks.workers.{engine}_worker"]
         words += ["--model", str(model.absolute()), "--speculative", speculative]
         self.name = f"{engine} {method}"
@@ -82,10 +92,11 @@ def take_turns(
     rounds: int,
     max_tokens: int,
 ) -> dict[Config, list[Sample]]:
-    """Run all configs interleaved, after a batch each to warm up."""
+    """Run all configs interleaved, after a short batch each to warm up."""
     samples: dict[Config, list[Sample]] = {config: [] for config in configs}
     for config in configs:
-        peers[config.engine, config.method].generate(prompts[: config.streams], max_tokens)
+        brief = [prompt[:WARM_UP] for prompt in prompts[: config.streams]]
+        peers[config.engine, config.method].generate(brief, WARM_UP)
     for number in range(rounds):
         for streams in sorted({config.streams for config in configs}):
             for start in range(0, len(prompts), streams):
@@ -108,15 +119,29 @@ def throughputs(samples: list[Sample]) -> list[float]:
 
 
 def ratios(rates: dict[Config, list[float]]) -> dict[str, float]:
-    """Return fairdraft over each peer in the same setting: medians of the rounds' own ratios."""
-    return {
-        f"{ours.method}, {ours.streams} streams: fairdraft / {peer.engine}": median_ratio(
-            rates[ours], rates[peer]
-        )
-        for ours in rates
-        for peer in rates
-        if ours.engine == "fairdraft" != peer.engine and ours[1:] == peer[1:]
-    }
+    """Return fairdraft over each peer in the same setting, and over its own off.
+
+    Medians of the rounds' own ratios.
+    """
+    found = {}
+    for ours in (config for config in rates if config.engine == "fairdraft"):
+        where = f"{ours.method}, {ours.streams} streams: fairdraft /"
+        for peer in rates:
+            same = ours[1:] == peer[1:] and peer.engine != ours.engine
+            own_off = peer == ours._replace(method="off") != ours
+            if same or own_off:
+                name = "its own off" if own_off else peer.engine
+                found[f"{where} {name}"] = median_ratio(rates[ours], rates[peer])
+    return found
+
+
+def counted(samples: list[Sample]) -> dict[str, int]:
+    """Return the first round's drafted and accepted tokens; the others draft the same again."""
+    totals: dict[str, int] = {}
+    for sample in samples:
+        for name, count in sample.counts.items() if sample.round == 0 else ():
+            totals[name] = totals.get(name, 0) + count
+    return totals
 
 
 def agreement(samples: list[Sample], reference: list[Sample]) -> float:
@@ -153,35 +178,42 @@ def main(
         Path | None, typer.Option(help="Checkpoint folder, read by every engine; the demo model.")
     ] = None,
     vllm_python: Annotated[Path, typer.Option(help="Without it vLLM is left out.")] = VLLM,
-    dataset: Annotated[str, typer.Option(help="As for `fairdraft bench run`.")] = "humaneval",
-    prompts: Annotated[int, typer.Option(min=1)] = 8,
+    dataset: Annotated[
+        str, typer.Option(help=f"As for `fairdraft bench run`, or {MIXED_NAME}.")
+    ] = "humaneval",
+    prompts: Annotated[int, typer.Option(min=1, help="Of a dataset.")] = len(MIXED),
     rounds: Annotated[int, typer.Option(min=1)] = 5,
     max_tokens: Annotated[int, typer.Option(min=1)] = 128,
     many: Annotated[int, typer.Option(min=2, max=8, help="Streams of the batched settings.")] = 8,
     engine: Annotated[list[str] | None, typer.Option(help="Only these; all by default.")] = None,
-    name: Annotated[str, typer.Option(help="Of the result.")] = "peers",
+    method: Annotated[list[str] | None, typer.Option(help="Only these; all by default.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help=f"Of the result: peers, or peers_{MIXED_NAME}.")
+    ] = None,
 ) -> None:
     """Measure all engines in turns and keep the result."""
     if prompts % many:
         raise typer.BadParameter(f"--prompts must be a multiple of {many}: no half-filled batch")
     engines = [e for e in engine or ENGINES if e != "vllm" or vllm_python.exists()]
     configs = [
-        Config(name, method, streams)
+        Config(which, how, streams)
         for streams in (1, many)
-        for method in ("off", "ngram")
-        for name in engines
-        if streams == 1 or name != "transformers"  # its assisted generation is batch 1 only
+        for how in method or METHODS
+        for which in engines
+        if (streams == 1 or which != "transformers")  # its assisted generation is batch 1 only
+        and (how != "auto" or which == "fairdraft")
     ]
     folder = model or demo_folder()
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    token_ids = chat_prompts(tokenizer, prompts, (dataset,))
+    mixed = dataset == MIXED_NAME
+    token_ids = mixed_prompts(tokenizer) if mixed else chat_prompts(tokenizer, prompts, (dataset,))
     if len(token_ids) < prompts:
         raise typer.BadParameter(f"{dataset} has only {len(token_ids)} prompts")
     peers: dict[tuple[str, str], Peer] = {}
     try:
-        for which, method in dict.fromkeys((c.engine, c.method) for c in configs):
+        for which, how in dict.fromkeys((c.engine, c.method) for c in configs):
             python = vllm_python if which == "vllm" else Path(sys.executable)
-            peers[which, method] = Peer(python, which, folder, method)
+            peers[which, how] = Peer(python, which, folder, how)
         samples = take_turns(peers, configs, token_ids, rounds, max_tokens)
     finally:
         for peer in peers.values():
@@ -194,6 +226,7 @@ def main(
             "tokens_per_second": median(rates[config]),
             "rounds": rates[config],
             "agreement": agreement(samples[config], samples[configs[0]]),
+            **counted(samples[config]),
             "samples": [[s.round, s.seconds, s.others] for s in samples[config]],
         }
         for config in configs
@@ -209,12 +242,13 @@ def main(
             "prompt_tokens": [len(ids) for ids in token_ids],
             "max_tokens": max_tokens,
             "rounds": rounds,
-            "speculative": NGRAM,
+            "speculative": METHODS,
         },
         "configs": brief,
         "ratios": ratios(rates),
     }
-    write_result(name, summary, {"configs": raw})
+    result = name or (f"peers_{MIXED_NAME}" if mixed else "peers")
+    write_result(result, summary, {"configs": raw})
     show(summary, [s.others for taken in samples.values() for s in taken])
 
 
@@ -222,7 +256,8 @@ def show(result: dict[str, Any], noise: list[float]) -> None:
     """Print speeds and ratios, and whether the machine was busy with something else."""
     console = Console()
     speeds = Table(title=f"{result['settings']['model']} in bfloat16, medians of rounds")
-    for column in ("streams", "speculation", "engine", "tok/s", "min - max", "ms/token", "same"):
+    columns = ("streams", "speculation", "engine", "tok/s", "min - max", "ms/token", "same")
+    for column in (*columns, "drafted"):
         speeds.add_column(column, justify="left" if column == "engine" else "right")
     for row in result["configs"]:
         speeds.add_row(
@@ -233,6 +268,7 @@ def show(result: dict[str, Any], noise: list[float]) -> None:
             f"{min(row['rounds']):.1f} - {max(row['rounds']):.1f}",
             f"{1000 * row['streams'] / row['tokens_per_second']:.1f}",
             f"{row['agreement']:.0%}",
+            str(row.get("drafted", "–")),
         )
     console.print(speeds)
     for name, ratio in result["ratios"].items():

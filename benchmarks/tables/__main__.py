@@ -14,6 +14,7 @@ from benchmarks.tables.course import COURSE
 from benchmarks.tables.drafters import DRAFTERS
 from benchmarks.tables.pricing import PRICING
 from benchmarks.tables.proofs import PROOFS, Report, Rows
+from benchmarks.tables.speed import SPEED
 from benchmarks.tables.text import machine, markdown
 from scripts.markdown import COURSE as COURSE_FOLDER
 from scripts.markdown import between
@@ -32,9 +33,9 @@ def step(
     return float(read_summary("step_time")["median_ms"][name])
 
 
-def summary() -> str:
-    """Write the table of engines side by side."""
-    report = read_summary("peers")
+def summary(name: str) -> str:
+    """Write the table of engines side by side, from a result of `benchmarks.suites.peers`."""
+    report = read_summary(name)
     peers = {(c["engine"], c["method"], c["streams"]): c for c in report["configs"]}
 
     def speed(engine: str, method: str, streams: int) -> str:
@@ -45,9 +46,13 @@ def summary() -> str:
     for label, method, streams in [
         ("one stream, off", "off", 1),
         ("one stream, n-gram k = 4", "ngram", 1),
+        ("one stream, auto", "auto", 1),
         ("eight streams, off", "off", 8),
         ("eight streams, n-gram k = 4", "ngram", 8),
+        ("eight streams, auto", "auto", 8),
     ]:
+        if ("fairdraft", method, streams) not in peers:
+            continue
         cells = [speed(engine, method, streams) for engine in ("fairdraft", "vllm", "transformers")]
         for peer in ("vllm", "transformers"):
             ratio = report["ratios"].get(f"{method}, {streams} streams: fairdraft / {peer}")
@@ -60,12 +65,26 @@ def summary() -> str:
     }
     listed = ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
     mode = f"fairdraft with {report['modes']['fairdraft']}. " if "modes" in report else ""
+    lengths = settings["prompt_tokens"]
+    drafted = "; ".join(
+        f"{c['drafted']} drafted by {c['method']} at {c['streams']}, {c['accepted']} accepted"
+        for c in report["configs"]
+        if c.get("drafted")
+    )
+    own_off = "; ".join(
+        f"{name.partition(':')[0]} {ratio:.3f}"
+        for name, ratio in report["ratios"].items()
+        if name.endswith("its own off")
+    )
     note = (
-        f"SmolLM2-135M, {settings['dtype']}, {len(settings['prompt_tokens'])} humaneval "
-        f"prompts, {settings['max_tokens']} new tokens each, greedy; medians of "
+        f"SmolLM2-135M, {settings['dtype']}, {len(lengths)} {settings['dataset']} prompts of "
+        f"{min(lengths)} to {max(lengths)} tokens, {settings['max_tokens']} new tokens each, "
+        "greedy; medians of "
         f"{settings['rounds']} interleaved rounds on {environment['cores']} cores "
         f"({environment['cpu']}), {environment['date'][:10]}. {mode}{listed}."
     )
+    if own_off:
+        note += f" fairdraft over its own off: {own_off}. Tokens: {drafted}."
     return "\n\n".join([markdown(header, rows), note])
 
 
@@ -201,7 +220,8 @@ def written(needs: str, write: Callable[[Report], Rows]) -> str:
 
 # Table → (the result that it cannot do without, what writes it).
 TABLES: dict[str, tuple[str | None, Callable[[], str]]] = {
-    "summary": ("peers", summary),
+    "summary": ("peers", partial(summary, "peers")),
+    "peers_mixed": ("peers_mixed", partial(summary, "peers_mixed")),
     "steps": ("step_time", steps),
     "bench": ("bench", bench),
     "identity": ("identity", partial(identity, "identity")),
@@ -210,7 +230,7 @@ TABLES: dict[str, tuple[str | None, Callable[[], str]]] = {
     **{name: (name, partial(written, name, write)) for name, write in PROOFS.items()},
     **{
         name: (needs, partial(written, needs, write))
-        for name, (needs, write) in (DRAFTERS | PRICING).items()
+        for name, (needs, write) in (DRAFTERS | PRICING | SPEED).items()
     },
     **{name: (None, write) for name, write in COURSE.items()},
 }

@@ -52,6 +52,37 @@ def invariance(report: Report) -> Rows:
     return header, rows, note
 
 
+def pairwise(report: Report) -> Rows:
+    """One line a method: its texts over all samplings and arrangements."""
+    lines = []
+    for method in dict.fromkeys(row["method"] for row in report["rows"]):
+        own = [row for row in report["rows"] if row["method"] == method]
+        texts, differing = (sum(counts) for counts in zip(*map(_texts, own), strict=True))
+        lines.append(
+            [
+                method,
+                str(len(own)),
+                f"{texts - differing} / {texts}",
+                f"{sum(row['accepted'] for row in own):,} / {sum(r['drafted'] for r in own):,}",
+                f"{sum(row['preemptions'] for row in own):,}",
+                f"{sum(row['cached_tokens'] for row in own):,}",
+            ]
+        )
+    note = (
+        f"{report['prompts']} prompts, {report['tokens_per_text']} tokens each, {report['dtype']}, "
+        "default settings: method × {greedy, T = 1 seeded} × {1 stream, 8 streams, chunks of 48, "
+        "prefix hits, preemption}, each pair of levels of two factors, against what one request at "
+        f"a time writes without speculation. {report['differing']} texts differ."
+    )
+    header = ["method", "cells", "identical texts", "accepted / drafted", "preemptions"]
+    return [*header, "cached prompt tokens"], lines, note
+
+
+def _texts(row: Report) -> tuple[int, int]:
+    """Return how many texts a cell has, and how many of them differ."""
+    return row["texts"], len(row["differing"])
+
+
 def block(report: Report) -> Rows:
     rows = []
     for row in report["rows"]:
@@ -141,6 +172,7 @@ PROOFS = {
     "overhead": overhead,
     "coupled": coupled,
     "invariance": invariance,
+    "pairwise": pairwise,
     "block": block,
     "verification": verification,
     "context": context,

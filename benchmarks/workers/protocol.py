@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 Speculative = dict[str, Any] | None
-# (prompts, max_tokens) -> new token ids of each prompt; all prompts of one call run at once.
-Generate = Callable[[list[list[int]], int], list[list[int]]]
-
+# (prompts, max_tokens) -> new token ids of each prompt, and what the engine counted meanwhile; all
+# prompts of one call run at once.
+Generate = Callable[[list[list[int]], int], tuple[list[list[int]], dict[str, int]]]
 
 # (model, speculative config) -> what generates, and the mode it does so in, in words.
 Load = Callable[[str, Speculative], tuple[Generate, str]]
@@ -43,6 +43,7 @@ def serve(load: Load, packages: list[str]) -> None:
     for line in sys.stdin:
         job = json.loads(line)
         start = time.perf_counter()
-        token_ids = generate(job["prompts"], job["max_tokens"])
+        token_ids, counts = generate(job["prompts"], job["max_tokens"])
         seconds = time.perf_counter() - start
-        answer({"seconds": seconds, "tokens": sum(map(len, token_ids)), "token_ids": token_ids})
+        tokens = sum(map(len, token_ids))
+        answer({"seconds": seconds, "tokens": tokens, "token_ids": token_ids, "counts": counts})

@@ -1,4 +1,4 @@
-"""Transformers as it comes: eager `generate`, or its prompt lookup. One stream at a time."""
+"""Transformers as it comes: eager `generate`, or its prompt lookup, which takes one stream."""
 
 from typing import Any
 
@@ -19,17 +19,20 @@ def load(model_dir: str, speculative: Speculative) -> tuple[Generate, str]:
             "max_matching_ngram_size": speculative["prompt_lookup_max"],
         }
 
-    def generate(prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
-        (prompt,) = prompts  # assisted generation takes one prompt; so does the baseline here
-        input_ids = torch.tensor([prompt])
+    def generate(
+        prompts: list[list[int]], max_tokens: int
+    ) -> tuple[list[list[int]], dict[str, int]]:
+        longest = max(map(len, prompts))
+        padded = [[0] * (longest - len(prompt)) + prompt for prompt in prompts]
+        mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         output = model.generate(
-            input_ids,
-            attention_mask=torch.ones_like(input_ids),
+            torch.tensor(padded),
+            attention_mask=torch.tensor(mask),
             max_new_tokens=max_tokens,
             do_sample=False,
             **lookup,
         )
-        return [output[0, len(prompt) :].tolist()]
+        return output[:, longest:].tolist(), {}
 
     return generate, "eager"
 

@@ -26,7 +26,7 @@ def load(model_dir: str, speculative: Speculative) -> tuple[Generate, str]:
     llm = LLM(
         model_dir,
         dtype="bfloat16",
-        max_model_len=2048,
+        max_model_len=8192,  # the model's own: prompts may be long
         max_num_seqs=8,
         enable_prefix_caching=False,  # or every round after the first would skip the prefill
         # Compiled, it takes two minutes to start; PEER_EAGER=0 tells whether that buys anything.
@@ -34,13 +34,15 @@ def load(model_dir: str, speculative: Speculative) -> tuple[Generate, str]:
         speculative_config=speculative,
     )
 
-    def generate(prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
+    def generate(
+        prompts: list[list[int]], max_tokens: int
+    ) -> tuple[list[list[int]], dict[str, int]]:
         params = SamplingParams(
             temperature=0.0, max_tokens=max_tokens, ignore_eos=True, detokenize=False
         )
         inputs = [{"prompt_token_ids": prompt} for prompt in prompts]
         outputs = llm.generate(inputs, params, use_tqdm=False)
-        return [list(output.outputs[0].token_ids) for output in outputs]
+        return [list(output.outputs[0].token_ids) for output in outputs], {}
 
     return generate, "eager" if llm.llm_engine.model_config.enforce_eager else "compiled"
 

@@ -231,7 +231,6 @@ class Engine:
     def _verify(
         self, step: Sequence[ScheduledRequest], spans: Sequence[slice], output: RunOutput
     ) -> list[Verdict | None]:
-        rule = self.rule
         targets = iter(self._targets(step, spans, output))
         verdicts: list[Verdict | None] = []
         for entry in step:
@@ -241,7 +240,7 @@ class Engine:
             request, draft, target = entry.request, entry.draft, next(targets)
             try:
                 draws, greedy = RoundDraws(request), request.params.greedy
-                verdicts.append(rule.verify(target, draft, draws, greedy))
+                verdicts.append(self.rule.verify(target, draft, draws, greedy))
             except RequestError as error:  # this request's own: its filters leave no token
                 request.end("error", error)
                 verdicts.append(None)
@@ -259,7 +258,9 @@ class Engine:
         ]
         if logits.device.type != "cpu":
             return device_rows([(request, draft) for request, draft, _ in wanted], logits, coupled)
-        argmax: list[int] = logits.argmax(-1).tolist()
+        argmax: list[int] = []  # takes a pass over all rows, and only greedy requests look at it
+        if any(request.params.greedy for request, _, _ in wanted):
+            argmax = logits.argmax(-1).tolist()
         return [
             TargetRows(request, draft, logits[span], argmax[span], coupled)
             for request, draft, span in wanted

@@ -11,7 +11,6 @@ from fairdraft.models.base import Runner
 from fairdraft.models.batch import FlatBatch
 from fairdraft.models.early_exit import EarlyExit
 
-EVERY_ROW = 1 << 62  # more rows than any step has
 _TOKENS = 45  # beyond every row count at which some library changes its ways
 _CUTS: tuple[tuple[int, ...], ...] = ((45,), (33, 12), (1, 16, 17, 1, 5, 5), (40, 1, 1, 1, 1, 1))
 

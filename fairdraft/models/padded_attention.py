@@ -20,7 +20,7 @@ from fairdraft.kv import KVStorage
 from fairdraft.models.batch import FlatBatch
 from fairdraft.transfer import send
 
-MOST_ROWS = 64  # a request; longer prompt chunks go alone, for all would be padded to them
+MOST_ROWS = 16  # a request; longer prompt chunks go alone, for all would be padded to them
 _ALIGNED = 64  # tokens; torch's kernels want masks whose rows are whole vectors
 
 
@@ -136,14 +136,21 @@ class PaddedAttention:
         """Put the rows' keys and values [T, kv_heads, dim] into their slots."""
         self.storage.write(layer, self.batch.slots, keys, values)
 
-    def attend(self, layer: int, queries: Tensor, scale: float, softcap: float | None) -> Tensor:
+    def attend(
+        self,
+        layer: int,
+        queries: Tensor,
+        scale: float,
+        softcap: float | None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
         """What each row reads; arguments and result as of `PagedAttention.attend`."""
         values = self.storage.values[layer]
         shape = (*queries.shape[:2], values.shape[2])
-        out = torch.empty(shape, dtype=values.dtype, device=values.device)
+        out = torch.empty(shape, dtype=dtype or values.dtype, device=values.device)
         for number, group in enumerate(self.groups):
             read = self._attend_group(layer, number, queries, scale, softcap)
-            out[group.rows] = read[group.places]
+            out[group.rows] = read[group.places].to(out.dtype)
         return out
 
     def _attend_group(

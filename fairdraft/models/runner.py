@@ -11,14 +11,12 @@ from torch import Tensor, nn
 
 from fairdraft.errors import CheckpointError
 from fairdraft.kv import KVStorage, LayerShape
-from fairdraft.models import attention
 from fairdraft.models.attention import ATTENTION_NAME, PagedAttention
 from fairdraft.models.batch import FlatBatch, RunOutput
-from fairdraft.models.cpu import linear
 from fairdraft.models.cpu.fused import FusedDecoder, can_fuse
-from fairdraft.models.cpu.linear import RowLinear, speed_up
+from fairdraft.models.cpu.linear import speed_up
 from fairdraft.models.graphs import GraphedSteps
-from fairdraft.models.invariance import EVERY_ROW, broken_invariance
+from fairdraft.models.invariance import broken_invariance
 from fairdraft.models.padded_attention import PaddedAttention
 from fairdraft.transfer import send
 
@@ -40,6 +38,7 @@ class _Probe(PagedAttention):
         queries: Tensor,
         scale: float,
         softcap: float | None,
+        dtype: torch.dtype | None = None,
     ) -> Tensor:
         return queries.new_zeros(*queries.shape[:2], self.shapes[layer][2])
 
@@ -87,23 +86,9 @@ class ModelRunner:
             self.fused = FusedDecoder(model)
         elif self.device.type == "cpu":
             speed_up(model)
-        self._take_rows(batch_invariant is not False and self.device.type == "cpu")
+        self.batch_invariant = batch_invariant is not False and self.device.type == "cpu"
         if batch_invariant is not False:
             self._check_invariance(asked=batch_invariant is True)
-
-    def _take_rows(self, every: bool) -> None:
-        """Choose which row counts go through our own kernels: every one, or those they are best at.
-
-        The others go through torch, which rounds a row otherwise beside more rows.
-        """
-        self.batch_invariant = every
-        self._attention_rows = EVERY_ROW if every else attention.MAX_KERNEL_ROWS
-        product_rows = EVERY_ROW if every else linear.MAX_KERNEL_ROWS
-        if self.fused is not None:
-            self.fused.max_kernel_rows = product_rows
-        for module in self.model.modules():
-            if isinstance(module, RowLinear):
-                module.max_kernel_rows = product_rows
 
     def _check_invariance(self, asked: bool) -> None:
         """Go without what cannot be had, with a warning; refuse to if it was asked for."""
@@ -114,8 +99,7 @@ class ModelRunner:
         if broken and asked:
             raise CheckpointError(
                 f"{name}: batch_invariant=True cannot be kept: {broken}. Leave batch_invariant "
-                "out, or use bfloat16 or float32 on CPU and a model whose widths are multiples of "
-                "32"
+                "out, or use float32, bfloat16 or float16 on CPU"
             )
         if broken:
             _log.warning(
@@ -124,7 +108,7 @@ class ModelRunner:
                 name,
                 broken,
             )
-            self._take_rows(every=False)
+            self.batch_invariant = False
 
     def _num_distinct_layers(self) -> int:
         """Return how many of the first layers hold every kind of layer that the model has."""
@@ -182,7 +166,7 @@ class ModelRunner:
     def attention(self, batch: FlatBatch) -> PagedAttention:
         """The step's attention over this model's KV."""
         assert self.storage is not None, "allocate() comes first"
-        return PagedAttention(self.storage, batch, self._attention_rows)
+        return PagedAttention(self.storage, batch)
 
     @torch.inference_mode()
     def run(self, batch: FlatBatch, layers: Collection[int] = ()) -> RunOutput:

@@ -10,13 +10,32 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fairdraft.config import SamplingParams
+
 _ODD = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as int64
 _MIX_1 = -0x40A7B892E31B1A47  # 0xBF58476D1CE4E5B9
 _MIX_2 = -0x6B2FB644ECCEEE15  # 0x94D049BB133111EB
 
 
+def law_of(logits: Tensor, params: SamplingParams) -> Tensor:
+    """Return the law [V] of one row of logits [V], as `filters.probabilities`."""
+    law = torch.softmax(logits.float() / params.temperature, -1)
+    if not filters_anything(params, len(law)):
+        return law
+    min_p, top_p = (
+        law.new_full((1,), value, dtype=torch.float64) for value in (params.min_p, params.top_p)
+    )
+    top_k = law.new_full((1,), params.top_k, dtype=torch.int64)
+    return restrict(law[None], min_p, top_k, top_p)[0]
+
+
+def filters_anything(params: SamplingParams, vocab_size: int) -> bool:
+    """Whether min-p, top-k or top-p can take a token out."""
+    return params.min_p > 0 or 0 < params.top_k < vocab_size or params.top_p < 1
+
+
 def restrict(law: Tensor, min_p: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
-    """Apply min-p, top-k and top-p in this order and normalise, as `kernels.restrict`: ties stay.
+    """Apply min-p, top-k and top-p in this order and normalise, as `kernels.law_of`: ties stay.
 
     Args:
         law: [R, V] float32.

@@ -15,7 +15,7 @@ from torch import Tensor
 from fairdraft.config import SamplingParams
 from fairdraft.request import Request
 from fairdraft.sampling import device_kernels
-from fairdraft.sampling.kernels import restrict
+from fairdraft.sampling.kernels import law_of
 
 
 def needs_history(request: Request) -> bool:
@@ -89,12 +89,8 @@ def probabilities(logits: Tensor, params: SamplingParams) -> Tensor:
     Returns:
         [V] float32, sums to 1.
     """
-    law = torch.softmax(logits.float() / params.temperature, dim=-1)
-    if params.min_p > 0 or 0 < params.top_k < law.numel() or params.top_p < 1:
-        if law.device.type != "cpu":
-            values = params.min_p, params.top_k, params.top_p
-            kinds = torch.float64, torch.int64, torch.float64
-            rows = (law.new_full((1,), v, dtype=k) for v, k in zip(values, kinds, strict=True))
-            return device_kernels.restrict(law[None], *rows)[0]
-        restrict(law.numpy(), params.min_p, params.top_k, params.top_p)
-    return law
+    if logits.device.type != "cpu":
+        return device_kernels.law_of(logits, params)
+    row = logits.detach().float().numpy()
+    law = law_of(row, params.temperature, params.min_p, params.top_k, params.top_p)
+    return torch.from_numpy(law)

@@ -17,7 +17,7 @@ from torch import Tensor
 from fairdraft.draft import Draft
 from fairdraft.errors import RequestError
 from fairdraft.request import Request
-from fairdraft.sampling.device_kernels import pick, race, restrict
+from fairdraft.sampling.device_kernels import filters_anything, pick, race, restrict
 from fairdraft.sampling.filters import banned_tokens, needs_history
 from fairdraft.sampling.noise import Purpose, bits
 from fairdraft.sampling.sampler import NOTHING_LEFT
@@ -185,6 +185,6 @@ def _sample(
     at, noise, top_k, temperature, min_p, top_p = sent
     laws = torch.softmax(logits[at] / temperature.float()[:, None], -1)
     vocab_size = logits.shape[1]
-    if any(one.min_p > 0 or 0 < one.top_k < vocab_size or one.top_p < 1 for one in params):
+    if any(filters_anything(one, vocab_size) for one in params):
         laws = restrict(laws, min_p, top_k, top_p)
     return at, laws, race(laws, noise) if coupled else pick(laws, noise.double() * 2.0**-53)

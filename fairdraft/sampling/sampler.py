@@ -10,7 +10,7 @@ from fairdraft.errors import RequestError
 from fairdraft.request import Request
 from fairdraft.sampling import device_kernels
 from fairdraft.sampling.filters import adjust, needs_history, probabilities
-from fairdraft.sampling.kernels import pick
+from fairdraft.sampling.kernels import pick, sample
 from fairdraft.sampling.noise import Purpose, bits, race, uniform
 
 NOTHING_LEFT = (
@@ -123,7 +123,8 @@ class TargetRows:
         request: whose rows they are.
         draft: the draft.
         logits: [1 + len(draft), V].
-        argmax: the rows' likeliest tokens, taken for the whole batch at once.
+        argmax: the rows' likeliest tokens, taken for the whole batch at once; only a greedy
+            request looks at them.
         coupled: whether tokens are drawn by Gumbel noise that drafters share.
     """
 
@@ -143,7 +144,7 @@ class TargetRows:
         self._adjusts = needs_history(request)
 
     def __len__(self) -> int:
-        return len(self.argmax)
+        return len(self.logits)
 
     def __getitem__(self, row: int) -> Tensor:
         """[V] float32: the law that the row's token is drawn from."""
@@ -156,7 +157,8 @@ class TargetRows:
 
     def token(self, row: int) -> int:
         """The token that plain decoding would say there: the argmax, or the keyed draw."""
-        if self.request.params.greedy:
+        params = self.request.params
+        if params.greedy:
             if not self._adjusts:
                 return self.argmax[row]
             adjusted = self._adjusted(row)
@@ -168,4 +170,9 @@ class TargetRows:
         position = self.request.num_tokens + self.draft.depths[row]
         if self.coupled:
             return draw_coupled(self[row], seed, position)
-        return draw(self[row], uniform(seed, Purpose.TARGET, position))
+        u = uniform(seed, Purpose.TARGET, position)
+        logits = self._adjusted(row).detach().float().cpu().numpy()
+        token = int(sample(logits, params.temperature, params.min_p, params.top_k, params.top_p, u))
+        if token < 0:
+            raise RequestError(NOTHING_LEFT)
+        return token

@@ -26,19 +26,30 @@ def test_rows_are_the_same_in_any_company(kind: str, dtype: torch.dtype, tiny: T
     assert largest_difference(runner)[0] == 0
 
 
-def odd_model() -> Any:
-    """Widths that are no multiples of 32 go through torch, whose kernels differ by row count."""
+def small_model(head_dim: int, hidden_size: int) -> Any:
     config = LlamaConfig(
         vocab_size=500,
-        hidden_size=1000,
-        intermediate_size=1500,
+        hidden_size=hidden_size,
+        intermediate_size=3 * hidden_size // 2,
         num_hidden_layers=3,
         num_attention_heads=10,
         num_key_value_heads=5,
-        head_dim=100,
+        head_dim=head_dim,
     )
     torch.manual_seed(0)
-    return Auto.from_config(config).bfloat16()
+    return Auto.from_config(config)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("head_dim", "hidden_size"), [(16, 60), (100, 1000), (6, 50)])
+def test_widths_of_any_size_will_do(head_dim: int, hidden_size: int, dtype: torch.dtype) -> None:
+    runner = ModelRunner(small_model(head_dim, hidden_size).to(dtype), batch_invariant=True)
+    assert largest_difference(runner)[0] == 0
+
+
+def odd_model() -> Any:
+    """float64 goes through torch, whose kernels differ by row count."""
+    return small_model(100, 1000).double()
 
 
 def test_the_check_can_fail() -> None:

@@ -20,6 +20,7 @@ from fairdraft.kv import KVStorage, LayerShape
 from fairdraft.models import FlatBatch, ModelRunner
 from fairdraft.models import attention as attention_module
 from fairdraft.models.attention import PagedAttention
+from fairdraft.models.padded_attention import PaddedAttention
 from fairdraft.models.runner import refuse_unsupported
 from fairdraft.proposers import Proposer
 from fairdraft.request import Request
@@ -112,22 +113,23 @@ def test_torch_attention_equals_transformers(
     kind: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The way that CUDA takes, on CPU."""
-    monkeypatch.setattr(attention_module, "MAX_KERNEL_ROWS", 0)
+    monkeypatch.setattr(attention_module, "FORMATS", {})
     expected = reference(tiny(kind))
     assert run(tiny(kind), Prompter(4, expected))[1] == expected
 
 
 def test_mask_off_by_one_is_caught(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row that sees the row behind it changes the text."""
-    visible = FlatBatch.visible
+    visible = PaddedAttention._visible
 
-    def faulty(self: FlatBatch, request: int, window: int | None) -> Any:
-        mask = visible(self, request, window)
-        mask[:, self.context_lens[request] + 1 :] = True
-        return mask
+    def faulty(self: PaddedAttention, number: int, window: int | None) -> Any:
+        seen = visible(self, number, window)
+        more = seen.clone()
+        more[..., 1:] |= seen[..., :-1]
+        return more
 
-    monkeypatch.setattr(attention_module, "MAX_KERNEL_ROWS", 0)
-    monkeypatch.setattr(FlatBatch, "visible", faulty)
+    monkeypatch.setattr(attention_module, "FORMATS", {})
+    monkeypatch.setattr(PaddedAttention, "_visible", faulty)
     expected = reference(tiny("llama"))
     assert run(tiny("llama"), Prompter(4, expected))[1] != expected
 
@@ -266,7 +268,7 @@ def test_attention_kernel_equals_torch(
     for step in (rows, tree):
         ours = PagedAttention(storage, step).attend(0, queries, 0.3, softcap)
         with monkeypatch.context() as patch:
-            patch.setattr(attention_module, "MAX_KERNEL_ROWS", 0)
+            patch.setattr(attention_module, "FORMATS", {})
             theirs = PagedAttention(storage, step).attend(0, queries, 0.3, softcap)
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 

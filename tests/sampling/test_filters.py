@@ -18,6 +18,7 @@ from fairdraft import SamplingParams
 from fairdraft.draft import Draft
 from fairdraft.request import Request
 from fairdraft.sampling.filters import adjust, banned_tokens, needs_history, probabilities
+from fairdraft.sampling.kernels import law_of, sample
 from fairdraft.sampling.sampler import TargetRows
 
 untimed = settings(deadline=None)
@@ -301,3 +302,114 @@ def test_a_small_temperature_nears_greedy(temperature: float) -> None:
 @pytest.mark.parametrize("temperature", [1e-38, 1e-300])
 def test_the_smallest_temperatures_that_are_taken(temperature: float) -> None:
     assert laws([10.0, 30.0, 20.0], temperature=temperature) == [0, 1, 0]
+
+
+# --- the compiled pass against float64 definitions
+
+
+def definition(logits: np.ndarray[Any, Any], params: SamplingParams) -> np.ndarray[Any, Any]:
+    """The filtered law in float64, by sorting."""
+    law = np.exp((logits.astype(np.float64) - float(logits.max())) / params.temperature)
+    law[law < params.min_p] = 0
+    if 0 < params.top_k < law.size:
+        law[law < np.sort(law)[-params.top_k]] = 0
+    if params.top_p < 1:
+        falling = np.sort(law)[::-1]
+        law[law < falling[np.searchsorted(falling.cumsum(), params.top_p * law.sum())]] = 0
+    share: np.ndarray[Any, Any] = law / law.sum()
+    return share
+
+
+def is_near_an_edge(logits: np.ndarray[Any, Any], params: SamplingParams) -> bool:
+    """Whether rounding may decide about a token: the nearest parameters give another support."""
+    supports = set()
+    for nudge in (-1e-5, 0.0, 1e-5):
+        near = SamplingParams(
+            temperature=params.temperature,
+            min_p=params.min_p and min(max(params.min_p * (1 + nudge), 0), 1),
+            top_k=params.top_k,
+            top_p=min(params.top_p + nudge, 1) if params.top_p < 1 else 1.0,
+        )
+        supports.add((definition(logits, near) > 0).tobytes())
+    return len(supports) > 1
+
+
+rows = st.builds(
+    lambda seed, size, spread, ties: (
+        np.round(np.random.default_rng(seed).normal(0, spread, size) * ties) / ties
+    ).astype(np.float32),
+    st.integers(0, 10_000),
+    st.sampled_from([1, 5, 63, 64, 65, 700, 3000]),
+    st.sampled_from([0.01, 1.0, 3.0, 8.0]),
+    st.sampled_from([2, 2**16]),
+)
+filters = st.builds(
+    SamplingParams,
+    temperature=st.floats(0.2, 3),
+    min_p=st.just(0.0) | st.floats(0.001, 0.9),
+    top_k=st.sampled_from([0, 1, 2, 10, 45, 50, 699, 5000]),
+    top_p=st.just(1.0) | st.floats(0.05, 0.999),
+)
+
+
+def law_fault(logits: np.ndarray[Any, Any], params: SamplingParams, law: Any = None) -> float:
+    """The law's largest distance from its definition, or 0 where rounding may decide."""
+    if is_near_an_edge(logits, params):
+        return 0.0
+    law = probabilities(torch.from_numpy(logits), params).numpy() if law is None else law
+    return float(np.abs(law - definition(logits, params)).max())
+
+
+@untimed
+@given(logits=rows, params=filters)
+def test_wide_laws_are_within_a_millionth_of_their_definition(
+    logits: np.ndarray[Any, Any], params: SamplingParams
+) -> None:
+    assert law_fault(logits, params) <= 1e-6
+
+
+@pytest.mark.parametrize("fault", [{"top_k": 49}, {"top_p": 0.91}, {"temperature": 0.701}])
+def test_a_law_of_other_parameters_is_seen(fault: dict[str, Any]) -> None:
+    logits = np.random.default_rng(1).normal(0, 2, 3000).astype(np.float32)
+    asked: dict[str, Any] = {"temperature": 0.7, "top_k": 50, "top_p": 0.9}
+    other = definition(logits, SamplingParams(**{**asked, **fault}))
+    assert law_fault(logits, SamplingParams(**asked), other) > 1e-5
+
+
+@untimed
+@given(logits=rows, params=filters, u=st.floats(0, 1, exclude_max=True))
+def test_the_token_is_the_one_that_the_law_gives(
+    logits: np.ndarray[Any, Any], params: SamplingParams, u: float
+) -> None:
+    """`sample` never writes the law down; its token holds `u` among the shares all the same."""
+    chosen = params.temperature, params.min_p, params.top_k, params.top_p
+    token = sample(logits, *chosen, u)
+    law = law_of(logits, *chosen).astype(np.float64)
+    assert law[token] > 0
+    reached = law[:token].sum() / law.sum()
+    assert reached - 1e-6 <= u <= reached + law[token] / law.sum() + 1e-6
+
+
+@pytest.mark.parametrize("params", [{}, {"top_p": 0.95}, {"top_k": 50}, {"min_p": 0.02}])
+def test_a_row_has_the_same_bits_alone_and_among_others(params: dict[str, Any]) -> None:
+    """Wherever it lies in a step's logits, aligned or not, and whatever stands beside it."""
+    table = torch.randn(9, 1003, generator=torch.Generator().manual_seed(0)) * 3
+    for i in range(len(table)):
+        alone = table[i].clone()
+        options = SamplingParams(**params)
+        assert torch.equal(probabilities(table[i], options), probabilities(alone, options))
+        chosen = 1.0, options.min_p, options.top_k, options.top_p
+        tokens = [sample(row.numpy(), *chosen, i / 9) for row in (table[i], alone)]
+        assert tokens[0] == tokens[1]
+
+
+@pytest.mark.parametrize("bad", [math.nan, -math.nan, math.inf])
+@pytest.mark.parametrize("filtered", [(0.0, 0, 1.0), (0.1, 0, 1.0), (0.0, 80, 1.0), (0.0, 0, 0.9)])
+def test_what_is_no_number_gives_no_token(bad: float, filtered: tuple[float, int, float]) -> None:
+    logits = np.zeros(200, np.float32)
+    for place in (0, 77, 199):
+        broken = logits.copy()
+        broken[place] = bad
+        assert sample(broken, 1.0, *filtered, 0.5) == -1
+        assert math.isnan(law_of(broken, 1.0, *filtered).sum())
+    assert sample(np.full(200, -math.inf, np.float32), 1.0, *filtered, 0.5) == -1

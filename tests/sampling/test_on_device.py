@@ -34,12 +34,13 @@ filters = st.fixed_dictionaries(
 @untimed
 @given(rows=st.lists(st.tuples(scores, filters), min_size=1, max_size=4))
 def test_filters_give_the_law_that_defines_them(rows: list[tuple[list[float], Any]]) -> None:
-    laws = torch.softmax(torch.tensor([row for row, _ in rows]), -1)
+    logits = torch.tensor([row for row, _ in rows])
     values = [[params[name] for _, params in rows] for name in ("min_p", "top_k", "top_p")]
     min_p, top_p = torch.tensor(values[0]).double(), torch.tensor(values[2]).double()
+    laws = torch.softmax(logits, -1)
     got = device_kernels.restrict(laws, min_p, torch.tensor(values[1]), top_p)
-    for law, (_, params), own in zip(laws.numpy().copy(), rows, got.numpy(), strict=True):
-        kernels.restrict(law, params["min_p"], params["top_k"], params["top_p"])
+    for row, (_, params), own in zip(logits.numpy(), rows, got.numpy(), strict=True):
+        law = kernels.law_of(row, 1.0, params["min_p"], params["top_k"], params["top_p"])
         np.testing.assert_allclose(own, law, atol=1e-6)
         assert ((own > 0) == (law > 0)).all()
 

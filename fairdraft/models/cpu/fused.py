@@ -1,82 +1,132 @@
-"""A faster way through Llama-shaped models on CPU: the same arithmetic in fewer, larger pieces.
+"""A faster way through decoder layers on CPU: the same arithmetic in fewer, larger pieces.
 
 transformers' module tree is made for every model and every device; between its products it runs
 many small operators a layer. Here a layer is nine calls: products with the query, key and
-value weights joined, and the gate and up weights joined, and `kernels` between them. Activations
+value weights joined, and the gate and up weights joined, and `rowwise` between them. Activations
 between products stay in float32, products take the weights' dtype.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+import logging
+from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fairdraft.models.attention import PagedAttention
 from fairdraft.models.batch import RunOutput
 from fairdraft.models.cpu import rowwise
-from fairdraft.models.cpu.linear import MAX_KERNEL_ROWS, as_array, kernel_fits, product
+from fairdraft.models.cpu.families import READERS, obstacle
+from fairdraft.models.cpu.layers import Floats, Layer
+from fairdraft.models.cpu.linear import as_array, operand_dtype, product
 
-# Model types whose layer is RMSNorm → attention → RMSNorm → gated SiLU, with nothing else between.
-FUSED_MODEL_TYPES = ("llama", "mistral", "qwen3")
+_log = logging.getLogger("fairdraft")
 
 
 def can_fuse(model: Any) -> bool:
-    """Whether `FusedDecoder` computes what this transformers model computes."""
-    if model.config.model_type not in FUSED_MODEL_TYPES or model.device.type != "cpu":
-        return False
-    linears = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    plain = all(m.bias is None and kernel_fits(m.weight) for m in linears)
-    return plain and model.config.hidden_act == "silu"
+    """Whether `FusedDecoder` computes what this transformers model computes; logs why not."""
+    reason = obstacle(model)
+    if reason:
+        _log.debug("%s runs as transformers has it: %s", model.config.model_type, reason)
+    return reason is None
 
 
-def _join(*linears: nn.Linear) -> Tensor:
-    """One weight [sum of N, K] of several; theirs become views of it, so memory is held once."""
-    joined = torch.cat([linear.weight.data for linear in linears])
-    start = 0
-    for linear in linears:
-        end = start + linear.out_features
-        linear.weight.data = joined[start:end]
-        start = end
-    return joined
+class FusedLayers:
+    """Runs decoder layers one after the other.
 
+    Args:
+        layers: at least one; the first may read wider rows than the residual is.
+        eps: of all norms.
+    """
 
-@dataclass(frozen=True)
-class _Layer:
-    input_norm: Tensor
-    qkv: Tensor
-    q_norm: Tensor
-    k_norm: Tensor
-    output: Tensor
-    mlp_norm: Tensor
-    gate_up: Tensor
-    down: Tensor
-    scale: float
-    num_heads: int
+    def __init__(self, layers: Sequence[Layer], eps: float) -> None:
+        self.layers = layers
+        self.eps = eps
 
-    @classmethod
-    def of(cls, layer: Any) -> _Layer:
-        attention, mlp = layer.self_attn, layer.mlp
+    def run(
+        self,
+        x: Floats,
+        normed: Tensor,
+        norm: Floats,
+        attention: PagedAttention,
+        layers: Collection[int] = (),
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """One flat batch through all layers.
 
-        def norm(name: str) -> Tensor:
-            module = getattr(attention, name, None)
-            return torch.empty(0) if module is None else module.weight.data.float()
+        Args:
+            x: [T, d], the residual; overwritten with the last layer's.
+            normed: [T, K], what the first layer's attention reads, in `operand_dtype`.
+            norm: [d], behind the last layer.
+            attention: the step's, over the KV of these layers.
+            layers: after how many layers the hidden state is kept.
 
-        return cls(
-            input_norm=layer.input_layernorm.weight.data.float(),
-            qkv=_join(attention.q_proj, attention.k_proj, attention.v_proj),
-            q_norm=norm("q_norm"),
-            k_norm=norm("k_norm"),
-            output=attention.o_proj.weight.data,
-            mlp_norm=layer.post_attention_layernorm.weight.data.float(),
-            gate_up=_join(mlp.gate_proj, mlp.up_proj),
-            down=mlp.down_proj.weight.data,
-            scale=float(attention.scaling),
-            num_heads=attention.q_proj.out_features // attention.head_dim,
-        )
+        Returns:
+            The normed output [T, d] of the last layer, and the hidden states asked for by number.
+        """
+        batch, storage = attention.batch, attention.storage
+        dtype, operand = storage.dtype, normed.dtype
+        rows, size = x.shape
+        slots, positions = batch.slots.numpy(), batch.positions.numpy()
+        tables = {
+            rotation: rotation.at(positions) for rotation in {c.rotation for c in self.layers}
+        }
+        widths = len(self.layers[0].qkv.weight), len(self.layers[0].gate_up.weight)
+        qkv, gate_up, added = (torch.empty(rows, width) for width in (*widths, size))
+        inner = torch.empty(rows, widths[1] // 2, dtype=operand)
+        queries = torch.empty(rows, self.layers[0].num_heads, storage.keys[0].shape[2], dtype=dtype)
+        output = torch.empty(rows, size, dtype=operand)
+        hidden: dict[int, Tensor] = {}
+        eps = self.eps
+        for i, layer in enumerate(self.layers):
+            keys, values = storage.keys[i], storage.values[i]
+            _, attention_norm, mlp_norm, output_norm = layer.norms
+            last = i + 1 == len(self.layers)
+            product(layer.qkv.weight, normed, qkv)
+            rowwise.rotate_and_store(
+                qkv.numpy(),
+                layer.qkv.bias,
+                *tables[layer.rotation],
+                layer.q_norm,
+                layer.k_norm,
+                eps,
+                slots,
+                as_array(queries),
+                as_array(keys),
+                as_array(values),
+            )
+            read = attention.attend(i, queries, layer.scale, layer.softcap, operand)
+            product(layer.output.weight, read.reshape(rows, -1), added)
+            rowwise.add_rms_norm(
+                x,
+                added.numpy(),
+                layer.output.bias,
+                attention_norm,
+                layer.residual,
+                mlp_norm,
+                eps,
+                as_array(output),
+            )
+            product(layer.gate_up.weight, output, gate_up)
+            layer.gate(gate_up.numpy(), layer.gate_up.bias, as_array(inner))
+            product(layer.down.weight, inner, added)
+            rowwise.add_rms_norm(
+                x,
+                added.numpy(),
+                layer.down.bias,
+                output_norm,
+                layer.residual,
+                norm if last else self.layers[i + 1].norms[0],
+                eps,
+                as_array(output),
+            )
+            normed = output
+            if i + 1 in layers:
+                state = output if last else torch.from_numpy(x)
+                hidden[i + 1] = state.to(dtype, copy=True)
+        return output, hidden
 
 
 class FusedDecoder:
@@ -84,18 +134,11 @@ class FusedDecoder:
 
     Args:
         model: the transformers model. Its weights are shared, not copied.
-        max_kernel_rows: as in `product`.
     """
 
     @torch.inference_mode()
-    def __init__(self, model: Any, max_kernel_rows: int = MAX_KERNEL_ROWS) -> None:
-        self.embedding: Tensor = model.model.embed_tokens.weight.data
-        self.rotary = model.model.rotary_emb
-        self.layers = [_Layer.of(layer) for layer in model.model.layers]
-        self.norm: Tensor = model.model.norm.weight.data.float()
-        self.head: Tensor = model.lm_head.weight.data
-        self.eps = float(model.config.rms_norm_eps)
-        self.max_kernel_rows = max_kernel_rows
+    def __init__(self, model: Any) -> None:
+        self.decoder = READERS[model.config.model_type](model)
 
     def run(
         self,
@@ -104,51 +147,17 @@ class FusedDecoder:
         num_layers: int | None = None,
     ) -> RunOutput:
         """One flat batch through the model, or its first layers; see `ModelRunner.run`."""
-        chosen = self.layers[:num_layers]
-        batch, storage = attention.batch, attention.storage
-        dtype = self.embedding.dtype
-        num_rows = batch.num_rows
-        x = self.embedding[batch.token_ids].float()
-        cos, sin = (t[0].float().numpy() for t in self.rotary(x, batch.positions[None]))
-        slots = batch.slots.numpy()
-        hidden: dict[int, Tensor] = {}
-        normed = torch.empty(num_rows, x.shape[1], dtype=dtype)
-        joined, inner_size = len(self.layers[0].qkv), len(self.layers[0].gate_up) // 2
-        qkv, gate_up = torch.empty(num_rows, joined), torch.empty(num_rows, 2 * inner_size)
-        inner = torch.empty(num_rows, inner_size, dtype=dtype)
-        added = torch.empty_like(x)
-        limit = self.max_kernel_rows
-        if 0 in layers:
-            hidden[0] = x.to(dtype, copy=True)
-        rowwise.rms_norm(x.numpy(), self.layers[0].input_norm.numpy(), self.eps, as_array(normed))
-        for i, layer in enumerate(chosen):
-            keys, values = storage.keys[i], storage.values[i]
-            product(layer.qkv, normed, qkv, limit)
-            queries = torch.empty(num_rows, layer.num_heads, keys.shape[2], dtype=dtype)
-            rowwise.rotate_and_store(
-                qkv.numpy(),
-                cos,
-                sin,
-                layer.q_norm.numpy(),
-                layer.k_norm.numpy(),
-                self.eps,
-                slots,
-                as_array(queries),
-                as_array(keys),
-                as_array(values),
-            )
-            read = attention.attend(i, queries, layer.scale, None)
-            product(layer.output, read.reshape(num_rows, -1), added, limit)
-            rowwise.add_rms_norm(
-                x.numpy(), added.numpy(), layer.mlp_norm.numpy(), self.eps, as_array(normed)
-            )
-            product(layer.gate_up, normed, gate_up, limit)
-            rowwise.silu_multiply(gate_up.numpy(), as_array(inner))
-            last = i + 1 == len(chosen)
-            norm = self.norm if last else chosen[i + 1].input_norm
-            product(layer.down, inner, added, limit)
-            rowwise.add_rms_norm(x.numpy(), added.numpy(), norm.numpy(), self.eps, as_array(normed))
-            if i + 1 in layers:
-                hidden[i + 1] = normed.clone() if last else x.to(dtype, copy=True)
-        logits = product(self.head, normed[batch.logit_rows], None, limit)
-        return RunOutput(logits, hidden)
+        decoder, batch = self.decoder, attention.batch
+        chosen = decoder.layers[:num_layers]
+        embedding = decoder.embedding
+        x = np.empty((batch.num_rows, embedding.shape[1]), np.float32)
+        rowwise.embed(as_array(embedding), batch.token_ids.numpy(), decoder.embedding_factor, x)
+        normed = torch.empty(x.shape, dtype=operand_dtype(embedding.dtype))
+        rowwise.rms_norm(x, chosen[0].norms[0], decoder.eps, as_array(normed))
+        first = {0: torch.from_numpy(x).to(embedding.dtype, copy=True)} if 0 in layers else {}
+        stack = FusedLayers(chosen, decoder.eps)
+        normed, hidden = stack.run(x, normed, decoder.norm, attention, layers)
+        logits = product(decoder.head, normed[batch.logit_rows])
+        if decoder.logits_divisor != 1 or decoder.logits_softcap:
+            rowwise.bound_logits(logits.numpy(), decoder.logits_divisor, decoder.logits_softcap)
+        return RunOutput(logits, first | hidden)

@@ -8,17 +8,15 @@ together, each number of the result is the same sum in the same order.
 
 from __future__ import annotations
 
-import ctypes
-import platform
-
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import njit, types
 from numba.extending import intrinsic
 
-from fairdraft.models.cpu.kernels import BLOCK_ROWS
-from fairdraft.models.cpu.vectors import declare, dots_bf16, integer
+from fairdraft.models.cpu import threads
+from fairdraft.models.cpu.processor import PATH
+from fairdraft.models.cpu.product import make_block, piece_rows
+from fairdraft.models.cpu.vectors import Format, declare, integer
 
 TILE = 16  # rows and columns of a result tile
 DEPTH = 32  # bfloat16 numbers a tile row
@@ -29,18 +27,7 @@ _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _WEIGHTS, _INPUTS = MAX_TILES, MAX_TILES + 1  # the tile registers that hold them
 
 
-def _have_tiles() -> bool:
-    """Whether the processor has bfloat16 tiles and Linux lets this process use them."""
-    if platform.system() != "Linux" or platform.machine() != "x86_64":
-        return False
-    if not llvm.get_host_cpu_features().get("amx-bf16"):
-        return False
-    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
-    refused: int = ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data)
-    return not refused
-
-
-HAVE_TILES = _have_tiles()
+HAVE_TILES = PATH.tiles
 
 # The layout of eight full tiles, as LDTILECFG reads it: palette 1, 64 bytes a row, 16 rows.
 _LAYOUT = np.zeros(64, np.uint8)
@@ -192,80 +179,73 @@ def _transpose(_context, source, source_stride, sources, target, target_stride, 
 
 
 @njit(cache=True)
-def _relay(x, tiles):
+def _relay(x, m, k, tiles):
     """Activations as B tiles: tiles[j, s, p, r] = the pair x[16j + r, 32s + 2p :][:2].
 
-    x: [M, K] bfloat16 bits. tiles: [⌈M/16⌉, K/32, 16, 16] uint32; rows past M become zeros.
+    x: address of [M, K] bfloat16. tiles: [⌈M/16⌉, K/32, 16, 16] uint32; rows past M become zeros.
     """
-    m, k = x.shape
     for j in range(tiles.shape[0]):
         for s in range(tiles.shape[1]):
-            source = np.uintp(x.ctypes.data + 2 * (j * TILE * k + s * DEPTH))
+            source = np.uintp(x + 2 * (j * TILE * k + s * DEPTH))
             target = np.uintp(tiles.ctypes.data + (j * tiles.shape[1] + s) * TILE_BYTES)
             _transpose(source, 2 * k, m - j * TILE, target, 64, TILE)
 
 
-@njit(cache=True)
-def _rows(weight, x, tiles, layout, out, first, last):
-    """Columns first … last − 1 of `matmul`'s result; both multiples of 16 but for the last N."""
-    n, k = weight.shape
-    m, steps = x.shape[0], k // DEPTH
-    row_bytes = k * 2
+_single = make_block(Format.BFLOAT16)
+
+
+def _piece(arguments, number):
+    """Some weight rows, a multiple of 16 but for the last, times all activations."""
+    weight, x, inputs, layout, out = (
+        arguments[0],
+        arguments[1],
+        arguments[2],
+        arguments[3],
+        arguments[4],
+    )
+    n, k, m, height = arguments[5], arguments[6], arguments[7], arguments[8]
+    first, last = number * height, min(n, (number + 1) * height)
+    steps, row_bytes = k // DEPTH, k * 2
+    columns = (m + TILE - 1) // TILE
     block_bytes = TILE * row_bytes
-    inputs = np.uintp(tiles.ctypes.data)
     results = np.empty((MAX_TILES, TILE, TILE), np.float32)
     buffer = np.uintp(results.ctypes.data)
-    weights, outputs = weight.ctypes.data, out.ctypes.data
-    _configure(np.uintp(layout.ctypes.data))
+    _configure(np.uintp(layout))
     whole = last - last % TILE
-    for block in range(first, whole, BLOCK_ROWS):
-        for j in range(0, tiles.shape[0], MAX_TILES):
-            count = min(MAX_TILES, tiles.shape[0] - j)
-            at = np.uintp(inputs + j * steps * TILE_BYTES)
-            for i in range(block, min(block + BLOCK_ROWS, whole), TILE):
-                w = np.uintp(weights + i * row_bytes)
-                _products(count, w, row_bytes, at, steps, np.uintp(w + block_bytes), buffer)
-                for t in range(count):
-                    row = (j + t) * TILE
-                    source = np.uintp(buffer + t * TILE_BYTES)
-                    target = np.uintp(outputs + 4 * (row * n + i))
-                    _transpose(source, 64, TILE, target, 4 * n, m - row)
+    for j in range(0, columns, MAX_TILES):
+        count = min(MAX_TILES, columns - j)
+        at = np.uintp(inputs + j * steps * TILE_BYTES)
+        for i in range(first, whole, TILE):
+            w = np.uintp(weight + i * row_bytes)
+            _products(count, w, row_bytes, at, steps, np.uintp(w + block_bytes), buffer)
+            for t in range(count):
+                row = (j + t) * TILE
+                source = np.uintp(buffer + t * TILE_BYTES)
+                target = np.uintp(out + 4 * (row * n + i))
+                _transpose(source, 64, TILE, target, 4 * n, m - row)
     _release()
     for i in range(whole, last):
-        w = np.uintp(weights + i * row_bytes)
+        w = weight + i * row_bytes
         for r in range(m):
-            v = np.uintp(x.ctypes.data + r * row_bytes)
-            dots_bf16(1, w, v, np.uintp(outputs + (r * n + i) * 4), k, n)
+            v, to = x + r * row_bytes, out + (r * n + i) * 4
+            _single(False, 1, w, row_bytes, v, row_bytes, k // DEPTH, to, 4 * n, w, 64)
 
 
-@njit(cache=True)
-def _matmul_serial(weight, x, tiles, layout, out):
-    _relay(x, tiles)
-    _rows(weight, x, tiles, layout, out, 0, weight.shape[0])
+_KERNEL = threads.Kernel(_piece, error_model="numpy")
 
 
-@njit(cache=True, parallel=True)
-def _matmul(weight, x, tiles, layout, out, num_threads):
-    n = weight.shape[0]
-    _relay(x, tiles)
-    for thread in prange(num_threads):
-        first = thread * n // num_threads // TILE * TILE
-        last = (thread + 1) * n // num_threads // TILE * TILE
-        _rows(weight, x, tiles, layout, out, first, n if thread + 1 == num_threads else last)
-
-
-def matmul(weight, x, out, num_threads: int) -> None:
+def multiply(weight: int, x: int, out: int, n: int, k: int, m: int) -> None:
     """out = x · weightᵀ on tiles; only where `HAVE_TILES`.
 
     Args:
-        weight: [N, K] bfloat16 bits, K a multiple of 32.
-        x: [M, K] bfloat16 bits.
-        out: [M, N] float32.
-        num_threads: how many threads share the N rows; 1 wakes none.
+        weight: address of [N, K] bfloat16, K a multiple of 32.
+        x: of [M, K] bfloat16.
+        out: of [M, N] float32.
+        n, k, m: N, K and M.
     """
-    m, k = x.shape
     tiles = np.empty((-(-m // TILE), k // DEPTH, TILE, TILE), np.uint32)
-    if num_threads == 1:
-        _matmul_serial(weight, x, tiles, _LAYOUT, out)
-    else:
-        _matmul(weight, x, tiles, _LAYOUT, out, num_threads)
+    _relay(x, m, k, tiles)
+    height = piece_rows(n, 2 * k, TILE)
+    addresses = weight, x, tiles.ctypes.data, _LAYOUT.ctypes.data, out
+    arguments = np.array([*addresses, n, k, m, height], np.int64)
+    threads.run(_KERNEL, arguments, -(-n // height))

@@ -1,66 +1,110 @@
-"""Vector instructions that numba does not reach by itself, written as LLVM code.
+"""Vector code that numba does not reach by itself, written for LLVM.
 
-bfloat16 in and out, an exponential that vectorises, the dot products of one weight row with up to
-eight activation rows, and a weighted sum of scattered rows. All work on memory addresses.
+16-bit floats in and out, an exponential that vectorises, and the pieces of which the kernels build
+their register blocks: loads that widen, multiply-adds, and sums over the lanes of many registers at
+once. Everything works on memory addresses.
 """
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,misc,no-any-unimported"
 
 from __future__ import annotations
 
-import llvmlite.binding as llvm
+from enum import StrEnum
+
 import numpy as np
+import torch
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
-MAX_TILE_ROWS = 8
-PREFETCH_BYTES = 4096
+from fairdraft.models.cpu.processor import PATH
 
-_F32, _I16, _I32, _I64, _I8 = (
+F32, F16, I8, I16, I32, I64 = (
     ir.FloatType(),
+    ir.HalfType(),
+    ir.IntType(8),
     ir.IntType(16),
     ir.IntType(32),
     ir.IntType(64),
-    ir.IntType(8),
 )
-_HAS_BF16_DOT = bool(llvm.get_host_cpu_features().get("avx512bf16"))
+LANES = PATH.lanes
+FLOATS = ir.VectorType(F32, LANES)
 
 
-class _BFloat(ir.Type):
+class Format(StrEnum):
+    """How numbers lie in memory. bfloat16 arrays are numpy's uint16, float16 arrays its int16."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+    @property
+    def size(self) -> int:
+        """Bytes of a number."""
+        return 4 if self is Format.FLOAT32 else 2
+
+
+FORMATS = {
+    torch.float32: Format.FLOAT32,
+    torch.bfloat16: Format.BFLOAT16,
+    torch.float16: Format.FLOAT16,
+}
+
+
+class BFloat(ir.Type):
     """LLVM's bfloat, which llvmlite does not define."""
 
     def _to_string(self) -> str:
         return "bfloat"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _BFloat)
+        return isinstance(other, BFloat)
 
     def __hash__(self) -> int:
-        return hash(_BFloat)
+        return hash(BFloat)
 
 
 @intrinsic
-def _widen(_context, bits):
+def _widen_bfloat(_context, bits):
     """float32 with the value of a bfloat16 given as uint16 bits."""
 
     def generate(_cg, builder, _signature, args):
-        wide = builder.shl(builder.zext(args[0], _I32), ir.Constant(_I32, 16))
-        return builder.bitcast(wide, _F32)
+        wide = builder.shl(builder.zext(args[0], I32), ir.Constant(I32, 16))
+        return builder.bitcast(wide, F32)
 
     return types.float32(types.uint16), generate
 
 
 @intrinsic
-def _narrow(_context, value):
+def _narrow_to_bfloat(_context, value):
     """uint16 bits of the bfloat16 nearest to a float32, ties to even."""
 
     def generate(_cg, builder, _signature, args):
-        bits = builder.bitcast(args[0], _I32)
-        odd = builder.and_(builder.lshr(bits, ir.Constant(_I32, 16)), ir.Constant(_I32, 1))
-        bits = builder.add(bits, builder.add(odd, ir.Constant(_I32, 0x7FFF)))
-        return builder.trunc(builder.lshr(bits, ir.Constant(_I32, 16)), _I16)
+        bits = builder.bitcast(args[0], I32)
+        odd = builder.and_(builder.lshr(bits, ir.Constant(I32, 16)), ir.Constant(I32, 1))
+        bits = builder.add(bits, builder.add(odd, ir.Constant(I32, 0x7FFF)))
+        return builder.trunc(builder.lshr(bits, ir.Constant(I32, 16)), I16)
 
     return types.uint16(types.float32), generate
+
+
+@intrinsic
+def _widen_half(_context, bits):
+    """float32 with the value of a float16 given as int16 bits."""
+
+    def generate(_cg, builder, _signature, args):
+        return builder.fpext(builder.bitcast(args[0], F16), F32)
+
+    return types.float32(types.int16), generate
+
+
+@intrinsic
+def _narrow_to_half(_context, value):
+    """int16 bits of the float16 nearest to a float32, ties to even."""
+
+    def generate(_cg, builder, _signature, args):
+        return builder.bitcast(builder.fptrunc(args[0], F16), I16)
+
+    return types.int16(types.float32), generate
 
 
 @intrinsic
@@ -68,11 +112,22 @@ def _power_of_two(_context, exponent):
     """2 to the power of a whole float32 between −126 and 127."""
 
     def generate(_cg, builder, _signature, args):
-        whole = builder.fptosi(args[0], _I32)
-        bits = builder.shl(builder.add(whole, ir.Constant(_I32, 127)), ir.Constant(_I32, 23))
-        return builder.bitcast(bits, _F32)
+        whole = builder.fptosi(args[0], I32)
+        bits = builder.shl(builder.add(whole, ir.Constant(I32, 127)), ir.Constant(I32, 23))
+        return builder.bitcast(bits, F32)
 
     return types.float32(types.float32), generate
+
+
+_LOG2_E, _LN2_HIGH, _LN2_LOW = 1.44269504, 0.693359375, -2.12194440e-4
+_EXP = (
+    1.9875691500e-4,
+    1.3981999507e-3,
+    8.3334519073e-3,
+    4.1665795894e-2,
+    1.6666665459e-1,
+    5.0000001201e-1,
+)
 
 
 @njit(inline="always")
@@ -83,31 +138,30 @@ def exp(x):
     reduction to |r| ≤ ln 2 / 2 and a polynomial of degree 6 (Cephes' expf).
     """
     x = min(max(x, np.float32(-87.0)), np.float32(88.0))
-    n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
-    r = x - n * np.float32(0.693359375) - n * np.float32(-2.12194440e-4)
-    p = np.float32(1.9875691500e-4)
-    p = p * r + np.float32(1.3981999507e-3)
-    p = p * r + np.float32(8.3334519073e-3)
-    p = p * r + np.float32(4.1665795894e-2)
-    p = p * r + np.float32(1.6666665459e-1)
-    p = p * r + np.float32(5.0000001201e-1)
+    n = np.floor(x * np.float32(_LOG2_E) + np.float32(0.5))
+    r = x - n * np.float32(_LN2_HIGH) - n * np.float32(_LN2_LOW)
+    p = np.float32(_EXP[0])
+    for i in range(1, len(_EXP)):
+        p = p * r + np.float32(_EXP[i])
     return (p * r * r + r + np.float32(1)) * _power_of_two(n)
 
 
 def load(array, index):
-    """`array[index]` as float32, from float32 or from bfloat16 bits."""
+    """`array[index]` as float32, from float32 or from the bits of a 16-bit float."""
     raise NotImplementedError
 
 
 @overload(load, inline="always")
 def _load(array, index):
     if array.dtype == types.uint16:
-        return lambda array, index: _widen(array[index])
+        return lambda array, index: _widen_bfloat(array[index])
+    if array.dtype == types.int16:
+        return lambda array, index: _widen_half(array[index])
     return lambda array, index: array[index]
 
 
 def store(array, index, value):
-    """Write a float32 into a float32 array or, rounded, as bfloat16 bits."""
+    """Write a float32 into a float32 array or, rounded, as the bits of a 16-bit float."""
     raise NotImplementedError
 
 
@@ -115,10 +169,16 @@ def store(array, index, value):
 def _store(array, index, value):
     if array.dtype == types.uint16:
 
-        def narrow(array, index, value):
-            array[index] = _narrow(np.float32(value))
+        def to_bfloat(array, index, value):
+            array[index] = _narrow_to_bfloat(np.float32(value))
 
-        return narrow
+        return to_bfloat
+    if array.dtype == types.int16:
+
+        def to_half(array, index, value):
+            array[index] = _narrow_to_half(np.float32(value))
+
+        return to_half
 
     def keep(array, index, value):
         array[index] = np.float32(value)
@@ -127,174 +187,115 @@ def _store(array, index, value):
 
 
 def declare(builder, name, result, arguments):
+    """The function of this name in the builder's module, declared if it was not."""
     module = builder.module
     return module.globals.get(name) or ir.Function(module, ir.FunctionType(result, arguments), name)
 
 
-def _read_floats(b, address, bf16: bool):
-    """Sixteen float32 from memory, widened if they lie there as bfloat16."""
-    if not bf16:
-        floats = ir.VectorType(_F32, 16)
-        return b.load(b.inttoptr(address, floats.as_pointer()), align=4)
-    halves = b.load(b.inttoptr(address, ir.VectorType(_I16, 16).as_pointer()), align=2)
-    wide = b.zext(halves, ir.VectorType(_I32, 16))
-    shifted = b.shl(wide, ir.Constant(wide.type, [16] * 16))
-    return b.bitcast(shifted, ir.VectorType(_F32, 16))
-
-
-class _DotLoop:
-    """Writes the LLVM loops that take the dot products of one weight row with some activation rows.
-
-    LLVM vectors of 16 floats become whatever registers the machine has. With AVX512-BF16 a
-    bfloat16 product takes 32 pairs an instruction; elsewhere bfloat16 is widened first.
-    """
-
-    def __init__(self, builder, bf16: bool) -> None:
-        self.b = b = builder
-        self.floats = floats = ir.VectorType(_F32, 16)
-        self.bf16 = bf16
-        self.native = bf16 and _HAS_BF16_DOT
-        self.size = 2 if bf16 else 4
-        self.lanes = 32 if self.native else 16
-        if self.native:
-            self.loaded = ir.VectorType(_BFloat(), 32)
-            name = "llvm.x86.avx512bf16.dpbf16ps.512"
-            self.multiply_add = declare(b, name, floats, [floats, self.loaded, self.loaded])
-        else:
-            self.multiply_add = declare(b, "llvm.fma.v16f32", floats, [floats] * 3)
-        self.reduce = declare(b, "llvm.vector.reduce.fadd.v16f32", _F32, [_F32, floats])
-        flags = [_I8.as_pointer(), _I32, _I32, _I32]
-        self.prefetch = declare(b, "llvm.prefetch.p0", ir.VoidType(), flags)
-
-    def read(self, address):
-        """One vector from memory."""
-        b = self.b
-        if not self.native:
-            return _read_floats(b, address, self.bf16)
-        return b.load(b.inttoptr(address, self.loaded.as_pointer()), align=self.size)
-
-    def add_product(self, total, w, v):
-        """total + w · v."""
-        arguments = [total, w, v] if self.native else [w, v, total]
-        return self.b.call(self.multiply_add, arguments)
-
-    def emit(self, rows: int, weight, x, out, width, out_stride) -> None:
-        """The loop for `rows` activation rows, and the stores of its results."""
-        b = self.b
-        row_bytes = b.mul(width, integer(self.size))
-        starts = [b.add(x, b.mul(integer(j), row_bytes)) for j in range(rows)]
-        entry = b.block
-        loop, done = b.append_basic_block("loop"), b.append_basic_block("done")
-        b.branch(loop)
-        b.position_at_end(loop)
-        offset = b.phi(_I64)
-        offset.add_incoming(integer(0), entry)
-        totals = [b.phi(self.floats) for _ in range(rows)]
-        address = b.add(weight, offset)
-        ahead = b.inttoptr(b.add(address, integer(PREFETCH_BYTES)), _I8.as_pointer())
-        b.call(self.prefetch, [ahead, *(ir.Constant(_I32, flag) for flag in (0, 3, 1))])
-        w = self.read(address)
-        sums = [
-            self.add_product(total, w, self.read(b.add(start, offset)))
-            for start, total in zip(starts, totals, strict=True)
-        ]
-        following = b.add(offset, integer(self.lanes * self.size))
-        offset.add_incoming(following, loop)
-        for total, new in zip(totals, sums, strict=True):
-            total.add_incoming(ir.Constant(self.floats, [0.0] * 16), entry)
-            total.add_incoming(new, loop)
-        b.cbranch(b.icmp_signed("<", following, row_bytes), loop, done)
-        b.position_at_end(done)
-        for j, new in enumerate(sums):
-            result = b.call(self.reduce, [ir.Constant(_F32, 0.0), new], fastmath=("reassoc",))
-            place = b.add(out, b.mul(integer(4 * j), out_stride))
-            b.store(result, b.inttoptr(place, _F32.as_pointer()))
-
-
 def integer(value: int):
-    return ir.Constant(_I64, value)
+    """A constant int64."""
+    return ir.Constant(I64, value)
 
 
-def _make_dots(bf16: bool):
-    @intrinsic
-    def dots(_context, rows, weight, x, out, width, out_stride):
-        signature = types.void(
-            types.intp, types.uintp, types.uintp, types.uintp, types.intp, types.intp
-        )
-
-        def generate(cg, b, _signature, args):
-            rows, *operands = args
-            loops = _DotLoop(b, bf16)
-            end = b.append_basic_block("end")
-            switch = b.switch(rows, end)
-            for count in range(1, MAX_TILE_ROWS + 1):
-                block = b.append_basic_block(f"rows{count}")
-                switch.add_case(integer(count), block)
-                b.position_at_end(block)
-                loops.emit(count, *operands)
-                b.branch(end)
-            b.position_at_end(end)
-            return cg.get_dummy_value()
-
-        return signature, generate
-
-    return dots
+def pointer(b, address, kind=I8):
+    """An address as a pointer to a kind."""
+    return b.inttoptr(address, kind.as_pointer())
 
 
-# dots(rows, weight, x, out, width, out_stride), all but the counts addresses: dot products of
-# weight [width] with x [rows, width], rows ≤ MAX_TILE_ROWS, width a multiple of 32; result j goes
-# to out + j · out_stride floats.
-dots_bf16 = _make_dots(bf16=True)
-dots_f32 = _make_dots(bf16=False)
+def prefetch(b, address) -> None:
+    """Ask for the cache line of an address, to be read soon; no address is wrong."""
+    call = declare(b, "llvm.prefetch.p0", ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
+    b.call(call, [pointer(b, address), *(ir.Constant(I32, flag) for flag in (0, 3, 1))])
 
 
-def _make_weighted_sum(bf16: bool, vectors: int):
-    """An intrinsic: out[:16·vectors] = Σⱼ weights[j] · values[slots[j]], kept in registers."""
-
-    @intrinsic
-    def weighted_sum(_context, weights, slots, count, values, slot_bytes, out):
-        signature = types.void(*[types.uintp] * 2, types.intp, types.uintp, types.intp, types.uintp)
-
-        def generate(cg, b, _signature, args):
-            weights, slots, count, values, slot_bytes, out = args
-            floats, size = ir.VectorType(_F32, 16), 2 if bf16 else 4
-            fma = declare(b, "llvm.fma.v16f32", floats, [floats] * 3)
-            entry = b.block
-            loop, done = b.append_basic_block("loop"), b.append_basic_block("done")
-            b.branch(loop)
-            b.position_at_end(loop)
-            j = b.phi(_I64)
-            j.add_incoming(integer(0), entry)
-            totals = [b.phi(floats) for _ in range(vectors)]
-            slot = b.load(b.inttoptr(b.add(slots, b.mul(j, integer(8))), _I64.as_pointer()))
-            place = b.add(weights, b.mul(j, integer(4)))
-            weight = b.load(b.inttoptr(place, _F32.as_pointer()))
-            lane = b.insert_element(ir.Constant(floats, ir.Undefined), weight, integer(0))
-            zeros = ir.Constant(ir.VectorType(_I32, 16), [0] * 16)
-            splat = b.shuffle_vector(lane, ir.Constant(floats, ir.Undefined), zeros)
-            row = b.add(values, b.mul(slot, slot_bytes))
-            following = b.add(j, integer(1))
-            for i, total in enumerate(totals):
-                vector = _read_floats(b, b.add(row, integer(16 * size * i)), bf16)
-                new = b.call(fma, [splat, vector, total])
-                total.add_incoming(ir.Constant(floats, [0.0] * 16), entry)
-                total.add_incoming(new, loop)
-                totals[i] = new
-            j.add_incoming(following, loop)
-            b.cbranch(b.icmp_signed("<", following, count), loop, done)
-            b.position_at_end(done)
-            for i, total in enumerate(totals):
-                place = b.inttoptr(b.add(out, integer(64 * i)), floats.as_pointer())
-                b.store(total, place, align=4)
-            return cg.get_dummy_value()
-
-        return signature, generate
-
-    return weighted_sum
+def load_floats(b, address, kind: Format):
+    """A register of float32 from memory, widened if they lie there as 16-bit floats."""
+    if kind is Format.FLOAT32:
+        return b.load(pointer(b, address, FLOATS), align=4)
+    if kind is Format.FLOAT16:
+        return b.fpext(b.load(pointer(b, address, ir.VectorType(F16, LANES)), align=2), FLOATS)
+    halves = b.load(pointer(b, address, ir.VectorType(I16, LANES)), align=2)
+    wide = b.zext(halves, ir.VectorType(I32, LANES))
+    return b.bitcast(b.shl(wide, ir.Constant(wide.type, [16] * LANES)), FLOATS)
 
 
-# weighted_sum(weights, slots, count, values, slot_bytes, out), all but the counts addresses.
-weighted_sum_bf16_64 = _make_weighted_sum(bf16=True, vectors=4)
-weighted_sum_bf16_16 = _make_weighted_sum(bf16=True, vectors=1)
-weighted_sum_f32_64 = _make_weighted_sum(bf16=False, vectors=4)
-weighted_sum_f32_16 = _make_weighted_sum(bf16=False, vectors=1)
+def load_pairs(b, address):
+    """A register of pairs of bfloat16 from memory, for `add_pair_products`."""
+    return b.load(pointer(b, address, ir.VectorType(BFloat(), 2 * LANES)), align=2)
+
+
+def add_products(b, total, x, y):
+    """total + x · y, lane by lane, rounded once."""
+    fma = declare(b, f"llvm.fma.v{LANES}f32", FLOATS, [FLOATS] * 3)
+    return b.call(fma, [x, y, total])
+
+
+def add_pair_products(b, total, x, y):
+    """total + the products of the pairs in each lane (AVX512-BF16)."""
+    pairs = ir.VectorType(BFloat(), 2 * LANES)
+    name = "llvm.x86.avx512bf16.dpbf16ps.512"
+    return b.call(declare(b, name, FLOATS, [FLOATS, pairs, pairs]), [total, x, y])
+
+
+def _shuffle(b, x, y, lanes):
+    return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, len(lanes)), lanes))
+
+
+def sum_lanes(b, registers):
+    """Sum the lanes of each register: lane i of the result is the sum of register i.
+
+    At most `LANES` registers. Halves are added to halves, quarters to quarters and so on, for as
+    many registers at a time as there are: a register's sum is the same in any company.
+    """
+    rows = list(registers)
+    width = LANES  # lanes that belong to one register
+    while width > 1:
+        half = width // 2
+        folded = []
+        for low, high in zip(rows[::2], [*rows[1::2], rows[-1]], strict=False):
+            places = [(v, s) for v in range(2) for s in range(0, LANES, width)]
+            first = [v * LANES + s + i for v, s in places for i in range(half)]
+            folded.append(
+                b.fadd(
+                    _shuffle(b, low, high, first),
+                    _shuffle(b, low, high, [lane + half for lane in first]),
+                )
+            )
+        rows, width = folded, half
+    return rows[0]
+
+
+def store_lanes(b, register, count: int, address) -> None:
+    """Write the first `count` lanes of a register to memory."""
+    part = _shuffle(b, register, register, list(range(count)))
+    b.store(part, pointer(b, address, part.type), align=4)
+
+
+def spread(b, number):
+    """A register whose every lane is this number, float32 or int32."""
+    vector = ir.VectorType(number.type, LANES)
+    lane = b.insert_element(ir.Constant(vector, ir.Undefined), number, integer(0))
+    return _shuffle(b, lane, ir.Constant(vector, ir.Undefined), [0] * LANES)
+
+
+def emit_exp(b, x):
+    """e to the power of each lane, as `exp` works it out; below −87 about 1e-38."""
+    ints = ir.VectorType(I32, LANES)
+
+    def constant(value: float):
+        return ir.Constant(FLOATS, [float(np.float32(value))] * LANES)
+
+    def call(name: str, *arguments):
+        function = declare(b, f"llvm.{name}.v{LANES}f32", FLOATS, [FLOATS] * len(arguments))
+        return b.call(function, arguments)
+
+    x = call("minnum", call("maxnum", x, constant(-87.0)), constant(88.0))
+    n = call("floor", add_products(b, constant(0.5), x, constant(_LOG2_E)))
+    r = add_products(b, x, n, constant(-_LN2_HIGH))
+    r = add_products(b, r, n, constant(-_LN2_LOW))
+    p = constant(_EXP[0])
+    for coefficient in _EXP[1:]:
+        p = add_products(b, constant(coefficient), p, r)
+    p = b.fadd(add_products(b, r, b.fmul(p, r), r), constant(1.0))
+    bits = b.add(b.fptosi(n, ints), ir.Constant(ints, [127] * LANES))
+    return b.fmul(p, b.bitcast(b.shl(bits, ir.Constant(ints, [23] * LANES)), FLOATS))

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from fairdraft.models.cpu import tiles
-from fairdraft.models.cpu.linear import as_array
 
 pytestmark = pytest.mark.skipif(not tiles.HAVE_TILES, reason="this processor has no bf16 tiles")
 
@@ -14,7 +13,11 @@ SHAPES = [(960, 576), (49, 64), (16, 32), (7, 96), (1000, 1536)]
 
 def _product(weight: torch.Tensor, x: torch.Tensor, num_threads: int) -> torch.Tensor:
     out = torch.full((len(x), len(weight)), torch.nan)
-    tiles.matmul(as_array(weight), as_array(x), out.numpy(), num_threads)
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    addresses = weight.data_ptr(), x.data_ptr(), out.data_ptr()
+    tiles.multiply(*addresses, *weight.shape, len(x))
+    torch.set_num_threads(before)
     return out
 
 

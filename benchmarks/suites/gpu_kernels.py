@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, Qwen3Config
 
-from benchmarks.gpu.models import tiny_model
-from benchmarks.gpu.sections import Report, Setting, milliseconds
+from benchmarks.suites.gpu_clock import Deadline, milliseconds
 from fairdraft.config import SamplingParams
 from fairdraft.draft import Draft
 from fairdraft.kv import KVStorage, LayerShape
@@ -22,24 +22,53 @@ from fairdraft.sampling.on_device import device_rows
 from fairdraft.sampling.sampler import TargetRows
 
 BLOCK = 16
+Report = dict[str, Any]
+_SIZE = {
+    "vocab_size": 320,
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "max_position_embeddings": 1024,
+    # Wide enough that the tokens before matter and the likeliest token changes all the time.
+    "initializer_range": 0.2,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 1,
+}
+CONFIGS = {
+    "llama": LlamaConfig,
+    "qwen3": Qwen3Config,
+    "gemma2": Gemma2Config,
+}
 
 
-def kernels(setting: Setting, found: Report) -> None:
-    """Compare attention, sampling and replays with what they stand for."""
-    found["attention"] = []
-    for dtype in (torch.float32, torch.bfloat16):
-        for window, softcap in ((None, None), (48, None), (None, 20.0)):
-            row = attention_error(setting, dtype, window, softcap)
-            found["attention"].append(row)
-    found["sampling"] = sampling_differences(setting)
-    found["replays"] = [replay_error(setting, kind) for kind in ("llama", "gemma2", "qwen3")]
+def random_model(kind: str, device: torch.device) -> Any:
+    """Return a random model of a few layers in float32; the same numbers each time."""
+    torch.manual_seed(3)
+    return AutoModelForCausalLM.from_config(CONFIGS[kind](**_SIZE)).to(device).eval()
+
+
+def kernels(device: torch.device, tiny: bool, _deadline: Deadline) -> Report:
+    """Compare attention, sampling and replayed steps with what they stand for."""
+    return {
+        "attention": [
+            attention_error(device, dtype, window, softcap)
+            for dtype in (torch.float32, torch.bfloat16)
+            for window, softcap in ((None, None), (48, None), (None, 20.0))
+        ],
+        "sampling": sampling_differences(device, 500 if tiny else 128_256),
+        "replays": [replay_error(device, kind) for kind in CONFIGS],
+    }
 
 
 def attention_error(
-    setting: Setting, dtype: torch.dtype, window: int | None, softcap: float | None
+    device: torch.device, dtype: torch.dtype, window: int | None, softcap: float | None
 ) -> Report:
     """‖out − ref‖ / ‖ref‖ of attention over mixed requests, against float64."""
-    device, heads, kv_heads, dim = setting.device, 8, 2, 64
+    heads, kv_heads, dim = 8, 2, 64
     contexts, rows = [0, 300, 17, 77], [5, 1, 5, 100]
     tables, taken = [], 0
     for context, count in zip(contexts, rows, strict=True):
@@ -86,9 +115,9 @@ PARAMS: list[dict[str, Any]] = [
 ]
 
 
-def sampling_differences(setting: Setting) -> list[Report]:
+def sampling_differences(device: torch.device, vocab_size: int) -> list[Report]:
     """Laws and tokens of a step of eight requests against the sampler's on the host."""
-    vocab_size, found = (500 if setting.tiny else 128_256), []
+    found = []
     for coupled in (False, True):
         rng = random.Random(7)
         entries = []
@@ -98,7 +127,7 @@ def sampling_differences(setting: Setting) -> list[Report]:
             entries.append((Request(f"r{i}", (1, 2, 3), params, seed=i), draft))
         torch.manual_seed(0)
         logits = torch.randn(40, vocab_size) * 3
-        on_device = logits.to(setting.device)
+        on_device = logits.to(device)
         got = device_rows(entries, on_device, coupled)
         worst, different = 0.0, 0
         for i, ((request, draft), rows) in enumerate(zip(entries, got, strict=True)):
@@ -108,7 +137,7 @@ def sampling_differences(setting: Setting) -> list[Report]:
             if not request.params.greedy:
                 gaps = [(rows[row].cpu() - wanted[row]).abs().max() for row in range(5)]
                 worst = max(worst, float(max(gaps)))
-        spent = milliseconds(setting.device, partial(device_rows, entries, on_device, coupled))
+        spent = milliseconds(partial(device_rows, entries, on_device, coupled), device, 10)
         found.append(
             {
                 "coupled": coupled,
@@ -123,10 +152,9 @@ def sampling_differences(setting: Setting) -> list[Report]:
 
 
 @torch.inference_mode()
-def replay_error(setting: Setting, kind: str) -> Report:
+def replay_error(device: torch.device, kind: str) -> Report:
     """How far logits of replayed steps are from those of the same steps launched one by one."""
-    device = setting.device
-    model = tiny_model(kind, device)
+    model = random_model(kind, device)
     plain, graphed = ModelRunner(model), ModelRunner(model)
     for runner in (plain, graphed):
         runner.allocate(64 * BLOCK, BLOCK)
