@@ -183,13 +183,16 @@ def _attend_rows(
     tree = mask.size > 0
     low, high = np.zeros(width, np.int32), np.full(width, _NEVER, np.int32)
     for row in range(first, last):
-        rank = context + row
-        if tree:
-            rank = context - 1
-            for i in range(row + 1):
+        rank = last_seen = context + row
+        if tree:  # a block's rows may see later ones too
+            rank = context
+            for i in range(row):
                 rank += mask[row, i]
+            last_seen = rank
+            for i in range(row + 1, mask.shape[0]):
+                last_seen += mask[row, i]
         for q in range((row - first) * group, (row - first + 1) * group):
-            high[q] = rank
+            high[q] = last_seen
             low[q] = max(0, rank - window + 1) if window else 0
     state = np.zeros((3, width), np.float32)
     state[0] = -np.inf
@@ -211,7 +214,7 @@ def _attend_rows(
             path = np.empty(max(high[q] - start + 1, 0), np.int64)
             path[: max(context - start, 0)] = _slots(table, block_size, start, context)
             rank = context
-            for i in range(row + 1):
+            for i in range(mask.shape[0]):
                 if mask[row, i]:
                     if rank >= start:
                         j = context + i

@@ -59,6 +59,7 @@ HEADS = st.sampled_from([(9, 3, 64, 64), (4, 2, 16, 16), (4, 4, 20, 12), (7, 1, 
     contexts=st.lists(st.sampled_from([0, 1, 63, 64, 65, 130]), min_size=1, max_size=3),
     rows=st.lists(st.integers(1, 70), min_size=3, max_size=3),
     parents=st.lists(st.integers(0, 5), min_size=1, max_size=6),
+    block=st.booleans(),
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=40, deadline=None)
@@ -70,14 +71,17 @@ def test_equals_its_definition_in_any_company(
     contexts: list[int],
     rows: list[int],
     parents: list[int],
+    block: bool,
     seed: int,
 ) -> None:
-    """A tree and some chains in one step; then each chosen row as the last of its own text."""
+    """A tree or a block and chains in one step; then rows as the last of their own texts."""
     torch.manual_seed(seed)
     num_heads, kv_heads, key_dim, value_dim = heads
     keys = torch.randn(NUM_SLOTS, kv_heads, key_dim).to(dtype)
     values = torch.randn(NUM_SLOTS, kv_heads, value_dim).to(dtype)
     tree = paths([-1, *(min(p, i) for i, p in enumerate(parents))])
+    if block and window is None:
+        tree = torch.ones_like(tree)
     counts = [len(tree), *rows[1 : len(contexts)]]
     masks = [tree, *(torch.ones(n, n).tril().bool() for n in counts[1:])]
     blocks = torch.randperm(NUM_SLOTS // 4).tolist()
