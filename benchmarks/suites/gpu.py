@@ -56,7 +56,7 @@ def machine(device: torch.device, _tiny: bool, _deadline: Deadline) -> dict[str,
 
 
 SECTIONS: dict[str, Section] = {
-    "machine": machine,
+    "environment": machine,
     "kernels": kernels,
     "products": products,
     "model": model_steps,
