@@ -340,33 +340,71 @@ def _memory(size):
 
 
 @njit(cache=True)
-def law_of(logits, temperature, min_p, top_k, top_p):
-    """The law that is sampled: softmax at a temperature, then min-p, top-k and top-p.
+def law_over(logits, temperature, min_p, top_k, top_p, target_ids, size):
+    """The law that is sampled, over another vocabulary.
 
     Args:
         logits: [V] float32.
         temperature: above 0.
         min_p, top_k, top_p: as for `keep`.
+        target_ids: [V] int64, what each token is there; empty where it is the same.
+        size: of that vocabulary.
 
     Returns:
-        [V] float32, sums to 1; not numbers if every logit is −inf or one is none.
+        [size] float32, sums to 1, 0 for tokens that have no logit; not numbers if every logit is
+        −inf or one is none.
     """
     weights, ids, sums = _memory(logits.size)
     shares, total, ids = shares_of(logits, 1 / temperature, min_p, top_k, top_p, weights, ids, sums)
     if shares.size == 0:
-        return np.full(logits.size, np.float32(math.nan), np.float32)
+        return np.full(size, np.float32(math.nan), np.float32)
     normalise(shares, total)
-    if ids.size == 0:
+    if ids.size == 0 and target_ids.size == 0 and shares.size == size:
         return shares
-    law = np.zeros(logits.size, np.float32)
-    for i in range(ids.size):
-        law[ids[i]] = shares[i]
+    law = np.zeros(size, np.float32)
+    for i in range(shares.size):
+        token = ids[i] if ids.size else i
+        law[target_ids[token] if target_ids.size else token] = shares[i]
     return law
 
 
 @njit(cache=True)
+def top_logprobs(logits, count):
+    """The likeliest tokens and the logarithms of their probabilities; no filter, temperature 1.
+
+    Args:
+        logits: [V] float32.
+        count: how many, from 0 to V.
+
+    Returns:
+        [count] tokens, likeliest first, equals by id; [count] float64 log-probabilities; and what
+        a logit is lowered by to be one.
+    """
+    weights, ids, sums = _memory(logits.size)
+    total = weigh(logits, np.float32(1), weights, sums)
+    lowered = likeliest(logits)[1] + math.log(total)
+    found = logits.size
+    if 0 < count < found:
+        found = keep(weights, sums, total, 0.0, count, 1.0, ids)[0]
+    if found < count or found == logits.size:  # of those that weigh nothing some are wanted too
+        found = logits.size
+        for i in range(found):
+            ids[i] = i
+    tokens = np.empty(count, np.int64)
+    for i in range(count):
+        best = i
+        for j in range(i + 1, found):
+            ahead = logits[ids[j]] - logits[ids[best]]
+            if ahead > 0 or (ahead == 0 and ids[j] < ids[best]):
+                best = j
+        tokens[i] = ids[best]
+        ids[best] = ids[i]
+    return tokens, logits[tokens] - lowered, lowered
+
+
+@njit(cache=True)
 def sample(logits, temperature, min_p, top_k, top_p, u):
-    """The token that `pick` takes of `law_of`, without writing the law down; −1 likewise."""
+    """The token that `pick` takes of `law_over`, without writing the law down; −1 likewise."""
     weights, ids, sums = _memory(logits.size)
     shares, _, ids = shares_of(logits, 1 / temperature, min_p, top_k, top_p, weights, ids, sums)
     return drawn(shares, ids, u)

@@ -67,7 +67,7 @@ PARAMS: Sequence[dict[str, Any]] = (
 def cases(seed: int, rule: str) -> list[Case]:
     rng = np.random.default_rng(seed)
     shape = "tree" if RULES[rule].takes_trees and rng.random() < 0.5 else "chain"
-    chosen = [PARAMS[rng.integers(len(PARAMS))] for _ in range(5)]
+    chosen = [PARAMS[int(rng.integers(len(PARAMS)))] for _ in range(5)]
     made = [SamplingParams(max_tokens=None, **options) for options in chosen]
     return [case(rng, seed * 10 + i, params, shape) for i, params in enumerate(made)]
 
