@@ -12,7 +12,7 @@ from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.engine.scheduler import ScheduledRequest
 from fairdraft.errors import FairdraftError
 from fairdraft.request import Request
-from fairdraft.sampling.kernels import top_logprobs
+from fairdraft.sampling.laws import top_logprobs
 from fairdraft.telemetry import StepTimes
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from fairdraft.config import SamplingParams
 from fairdraft.request import Request
 from fairdraft.sampling import device_kernels
-from fairdraft.sampling.kernels import law_over
+from fairdraft.sampling.laws import law_over
 
 
 def needs_history(request: Request) -> bool:

@@ -64,14 +64,14 @@ def race(law: npt.NDArray[np.float32], key: int) -> int:
     Returns:
         The token; −1 if the law is zero everywhere or no number.
     """
-    return int(first_home(law, _EVERY, np.uint64(key)))
+    return int(winner_of(law, _EVERY, np.uint64(key)))
 
 
 _EVERY = np.empty(0, np.int32)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def first_home(law: npt.NDArray[np.float32], ids: npt.NDArray[np.int32], key: np.uint64) -> int:
+def winner_of(law: npt.NDArray[np.float32], ids: npt.NDArray[np.int32], key: np.uint64) -> int:
     """`race`, compiled, over a law that may leave tokens out.
 
     Args:

@@ -18,8 +18,9 @@ from numba import carray, njit, types
 from numba.extending import intrinsic
 
 from fairdraft.sampling.adjustments import adjust_row
-from fairdraft.sampling.kernels import BLOCK, drawn, likeliest, normalise, shares_of
-from fairdraft.sampling.noise import first_home
+from fairdraft.sampling.kernels import BLOCK, likeliest, normalise
+from fairdraft.sampling.laws import drawn, shares_of
+from fairdraft.sampling.noise import winner_of
 
 
 class Way(IntEnum):
@@ -187,7 +188,7 @@ def _own(part, row, depth):
     law, _, ids = _law(part, row, depth)
     if way != Way.RACE:
         return drawn(law, ids, part.draws[row])
-    place = first_home(law, ids, part.keys[row])
+    place = winner_of(law, ids, part.keys[row])
     return np.int64(ids[place]) if ids.size and place >= 0 else place
 
 

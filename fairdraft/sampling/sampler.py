@@ -10,7 +10,8 @@ from fairdraft.errors import RequestError
 from fairdraft.request import Request
 from fairdraft.sampling import device_kernels
 from fairdraft.sampling.filters import adjust, needs_history, probabilities
-from fairdraft.sampling.kernels import pick, sample
+from fairdraft.sampling.kernels import pick
+from fairdraft.sampling.laws import sample
 from fairdraft.sampling.noise import Purpose, bits, race, uniform
 
 NOTHING_LEFT = (

@@ -18,7 +18,7 @@ from fairdraft import SamplingParams
 from fairdraft.draft import Draft
 from fairdraft.request import Request
 from fairdraft.sampling.filters import adjust, banned_tokens, needs_history, probabilities
-from fairdraft.sampling.kernels import sample, top_logprobs
+from fairdraft.sampling.laws import sample, top_logprobs
 from fairdraft.sampling.sampler import TargetRows
 
 untimed = settings(deadline=None)
