@@ -25,7 +25,6 @@ from fairdraft.draft import Draft
 from fairdraft.engine.engine import Engine
 from fairdraft.models import ModelRunner, load_checkpoint
 from fairdraft.request import Request
-from fairdraft.sampling.sampler import RoundDraws, TargetRows
 from fairdraft.testing import ToyRunner
 
 REQUESTS, K = 32, 4
@@ -45,15 +44,9 @@ CASES: dict[str, tuple[str, bool, dict[str, Any]]] = {
 
 def verify(engine: Engine, requests: list[Request], drafts: list[Draft], logits: Any) -> int:
     """Verdicts of all requests, as a step of the engine takes them; returns accepted tokens."""
-    argmax = logits.argmax(-1).tolist()
-    accepted = 0
-    for i, (request, draft) in enumerate(zip(requests, drafts, strict=True)):
-        span = slice(i * (K + 1), (i + 1) * (K + 1))
-        coupled = engine.rule.shares_noise
-        target = TargetRows(request, draft, logits[span], argmax[span], coupled)
-        draws, greedy = RoundDraws(request), request.params.greedy
-        accepted += engine.rule.verify(target, draft, draws, greedy).num_accepted
-    return accepted
+    spans = [slice(i * (K + 1), (i + 1) * (K + 1)) for i in range(len(requests))]
+    verdicts = engine.verifier.decide(list(zip(requests, drafts, spans, strict=True)), logits)
+    return sum(verdict.num_accepted for verdict in verdicts if verdict is not None)
 
 
 def time_verdicts(vocabulary: int, rounds: int) -> dict[str, Any]:

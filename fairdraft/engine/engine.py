@@ -19,6 +19,7 @@ from fairdraft.engine.drafting import Drafting, naming
 from fairdraft.engine.scheduler import ScheduledRequest, Scheduler
 from fairdraft.engine.step_batch import flat_batch, logit_spans, moved_slots, settled
 from fairdraft.engine.step_output import StepOutput, logprobs_of, trace_record
+from fairdraft.engine.verdicts import Verifier
 from fairdraft.errors import (
     ConfigError,
     EngineError,
@@ -30,11 +31,9 @@ from fairdraft.kv import KVManager
 from fairdraft.models import FlatBatch, Runner, RunOutput
 from fairdraft.proposers import Needs, Proposer, Settled
 from fairdraft.request import Cut, Request
-from fairdraft.sampling.on_device import device_rows
-from fairdraft.sampling.sampler import DraftNoise, RoundDraws, TargetRows
+from fairdraft.sampling.sampler import DraftNoise
 from fairdraft.telemetry import SpecCounters, StepTimes, StepTrace
 from fairdraft.verification import STANDARD
-from fairdraft.verification.base import Target
 
 
 class Engine:
@@ -82,6 +81,7 @@ class Engine:
                 f"rejection_sample_method {self.rule.name!r} takes chains, but the proposer drafts "
                 "trees: use 'standard' or 'coupled', or a method that drafts chains"
             )
+        self.verifier = Verifier(self.rule)
         self.max_model_len = check_max_model_len(config, runner)
         if proposer is not None:
             with naming(proposer, "bind"):
@@ -184,7 +184,7 @@ class Engine:
             with _timed(times, "run"):
                 output = self.runner.run(batch, self.needs.layers)
             with _timed(times, "verify"):
-                verdicts = self._verify(step, spans, output)
+                verdicts = self.verifier.verdicts(step, spans, output.logits)
             with _timed(times, "update"):
                 sources, targets = moved_slots(step, verdicts, self.scheduler.kv)
                 if sources:
@@ -227,44 +227,6 @@ class Engine:
         for output in outputs:
             if output.finish_reason is not None:
                 self._finish(output.request)
-
-    def _verify(
-        self, step: Sequence[ScheduledRequest], spans: Sequence[slice], output: RunOutput
-    ) -> list[Verdict | None]:
-        targets = iter(self._targets(step, spans, output))
-        verdicts: list[Verdict | None] = []
-        for entry in step:
-            if not entry.num_logit_rows:
-                verdicts.append(None)
-                continue
-            request, draft, target = entry.request, entry.draft, next(targets)
-            try:
-                draws, greedy = RoundDraws(request), request.params.greedy
-                verdicts.append(self.rule.verify(target, draft, draws, greedy))
-            except RequestError as error:  # this request's own: its filters leave no token
-                request.end("error", error)
-                verdicts.append(None)
-        return verdicts
-
-    def _targets(
-        self, step: Sequence[ScheduledRequest], spans: Sequence[slice], output: RunOutput
-    ) -> Sequence[Target]:
-        """Return the target's rows of each entry that wants logits."""
-        logits, coupled = output.logits, self.rule.shares_noise
-        wanted = [
-            (entry.request, entry.draft, span)
-            for entry, span in zip(step, spans, strict=True)
-            if entry.num_logit_rows
-        ]
-        if logits.device.type != "cpu":
-            return device_rows([(request, draft) for request, draft, _ in wanted], logits, coupled)
-        argmax: list[int] = []  # takes a pass over all rows, and only greedy requests look at it
-        if any(request.params.greedy for request, _, _ in wanted):
-            argmax = logits.argmax(-1).tolist()
-        return [
-            TargetRows(request, draft, logits[span], argmax[span], coupled)
-            for request, draft, span in wanted
-        ]
 
     def _settle(
         self,

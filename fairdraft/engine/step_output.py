@@ -12,6 +12,7 @@ from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.engine.scheduler import ScheduledRequest
 from fairdraft.errors import FairdraftError
 from fairdraft.request import Request
+from fairdraft.sampling.laws import top_logprobs
 from fairdraft.telemetry import StepTimes
 
 
@@ -63,12 +64,12 @@ def logprobs_of(
         tokens: as many.
         count: of the likeliest.
     """
+    found = logits[list(rows)].float().cpu().numpy()
     result = []
-    for row, token in zip(rows, tokens, strict=True):
-        logprobs = torch.log_softmax(logits[row].float(), dim=-1)
-        top = logprobs.topk(count)
-        entry = {token: float(logprobs[token])}
-        entry.update(zip(top.indices.tolist(), top.values.tolist(), strict=True))
+    for row, token in zip(found, tokens, strict=True):
+        likeliest, values, lowered = top_logprobs(row, count)
+        entry = {token: float(row[token] - lowered)}
+        entry.update(zip(likeliest.tolist(), values.tolist(), strict=True))
         result.append(entry)
     return result
 

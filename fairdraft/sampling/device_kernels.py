@@ -35,7 +35,7 @@ def filters_anything(params: SamplingParams, vocab_size: int) -> bool:
 
 
 def restrict(law: Tensor, min_p: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
-    """Apply min-p, top-k and top-p in this order and normalise, as `kernels.law_of`: ties stay.
+    """Apply min-p, top-k and top-p in this order and normalise, as `laws.law_over`: ties stay.
 
     Args:
         law: [R, V] float32.

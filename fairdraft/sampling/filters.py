@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fairdraft.config import SamplingParams
 from fairdraft.request import Request
 from fairdraft.sampling import device_kernels
-from fairdraft.sampling.kernels import law_of
+from fairdraft.sampling.laws import law_over
 
 
 def needs_history(request: Request) -> bool:
@@ -76,7 +77,12 @@ def banned_tokens(request: Request, output: Sequence[int]) -> list[int]:
     return banned
 
 
-def probabilities(logits: Tensor, params: SamplingParams) -> Tensor:
+def probabilities(
+    logits: Tensor,
+    params: SamplingParams,
+    vocab_size: int | None = None,
+    target_ids: Tensor | None = None,
+) -> Tensor:
     """The law that is sampled, after temperature, min-p, top-k and top-p in this order.
 
     Ties with the k-th or the last token of the nucleus are kept, so the result does not depend on
@@ -85,12 +91,24 @@ def probabilities(logits: Tensor, params: SamplingParams) -> Tensor:
     Args:
         logits: [V], adjusted where the request asks for it.
         params: with temperature above 0.
+        vocab_size: of the law, where that is over another vocabulary: a drafter's tokens are fewer.
+        target_ids: [V] int64, what each token is there; None where it is the same.
 
     Returns:
-        [V] float32, sums to 1.
+        [V], or [vocab_size], float32, sums to 1; 0 for tokens that have no logit.
     """
-    if logits.device.type != "cpu":
-        return device_kernels.law_of(logits, params)
-    row = logits.detach().float().numpy()
-    law = law_of(row, params.temperature, params.min_p, params.top_k, params.top_p)
-    return torch.from_numpy(law)
+    size = len(logits) if vocab_size is None else vocab_size
+    if logits.device.type == "cpu":
+        row = logits.detach().float().numpy()
+        ids = _SAME_IDS if target_ids is None else target_ids.numpy()
+        filters = params.temperature, params.min_p, params.top_k, params.top_p
+        return torch.from_numpy(law_over(row, *filters, ids, size))
+    law = device_kernels.law_of(logits, params)
+    if target_ids is None and len(law) == size:
+        return law
+    full = law.new_zeros(size)
+    full[slice(len(law)) if target_ids is None else target_ids] = law
+    return full
+
+
+_SAME_IDS = np.empty(0, np.int64)

@@ -1,22 +1,26 @@
-"""From logits to a law or a token in compiled loops: temperature, filters, and the draw.
+"""The sampler's loops over a vocabulary, compiled by numba: a row's logits to its law, and draws.
 
-A row is worked on alone and in one order, so its bits do not depend on what else is in the step.
+A row is worked on by itself, in an order that its own length fixes: its bits do not depend on the
+rows beside it. Loops get slices that begin at 0, which is what lets LLVM make vector code of them.
 """
-# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator,misc,no-any-unimported"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator,misc"
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
-_BIN_SHIFT = 20  # of a float32's bits: bins of an eighth of a power of two
-_BINS = 1 << (31 - _BIN_SHIFT)
-_BLOCK = 64  # numbers summed at once
-_LEAST = np.float32(-87.0)  # e to the power of less is no normal float32, and counts as nothing
+_BIN_BITS = 11  # of a float32's bits; the first ones make bins of an eighth of a power of two
+_BIN_SHIFT = 31 - _BIN_BITS
+_BINS = 1 << _BIN_BITS
+_FEW = 64  # numbers that are sorted at once
+BLOCK = 64  # numbers summed at once
+_CHUNK = 4096  # logits whose highest is looked for at once
+_STRIDE = 8  # between one bound that is tried and the next
+_WIDE = 256  # tokens that the tail of a nucleus is first taken for
+_LOWEST = np.float32(-87)  # e to this is about the smallest normal float32
 
 
 @njit(cache=True)
@@ -24,51 +28,61 @@ def _edge(law, count, mass):
     """The smallest probability kept when the largest are taken until enough are there.
 
     Enough is `count` tokens, or a total of `mass`, whichever comes first. A histogram over the
-    leading bits finds the bin in which that happens, and only its members are sorted.
+    leading bits finds the bin in which that happens, another one over the bits behind them where in
+    it, until the members are few enough to be sorted.
     """
-    counts, masses = np.zeros(_BINS, np.int64), np.zeros(_BINS, np.float64)
-    bits = law.view(np.int32)
+    taken, total, shift, size = 0, 0.0, _BIN_SHIFT, 0
+    members = np.empty(law.size, np.float32)
     for i in range(law.size):
-        if law[i] > 0:
-            place = bits[i] >> _BIN_SHIFT
-            counts[place] += 1
-            masses[place] += law[i]
-    taken, total = 0, 0.0
-    place = _BINS - 1
-    while place > 0 and taken + counts[place] < count and total + masses[place] < mass:
-        taken += counts[place]
-        total += masses[place]
-        place -= 1
-    members = np.empty(counts[place], np.float32)
-    found = 0
-    for i in range(law.size):
-        if law[i] > 0 and bits[i] >> _BIN_SHIFT == place:
-            members[found] = law[i]
-            found += 1
+        members[size] = law[i]
+        size += law[i] > 0
+    counts, masses = np.empty(_BINS, np.int64), np.empty(_BINS, np.float64)
+    while size > _FEW and shift >= 0:
+        counts[:], masses[:] = 0, 0
+        bits = members.view(np.int32)
+        place, lowest = 0, _BINS
+        for i in range(size):
+            at = bits[i] >> shift & (_BINS - 1)
+            counts[at] += 1
+            masses[at] += members[i]
+            place, lowest = max(place, at), min(lowest, at)
+        while place > lowest and taken + counts[place] < count and total + masses[place] < mass:
+            taken += counts[place]
+            total += masses[place]
+            place -= 1
+        found = 0
+        for i in range(size):
+            member, at = members[i], bits[i] >> shift & (_BINS - 1)
+            members[found] = member
+            found += at == place
+        size = found
+        shift = max(shift - _BIN_BITS, 0) if shift else -1
+    members = members[:size]
     members.sort()
-    for i in range(found - 1, -1, -1):
+    for i in range(members.size - 1, -1, -1):
         taken += 1
         total += members[i]
         if taken >= count or total >= mass:
             return members[i]
-    return members[0] if found else np.float32(0)
+    return members[0] if members.size else np.float32(0)
 
 
-@njit(cache=True, fastmath={"reassoc", "nsz"})
-def _block_sum(law, start, end):
+@njit(fastmath={"reassoc", "nsz"})
+def _sum(numbers):
     total = 0.0
-    for i in range(start, end):
-        total += law[i]
+    for i in range(numbers.size):
+        total += numbers[i]
     return total
 
 
 @njit(cache=True)
-def _block_sums(law):
-    """[blocks] float64: the sums of 64 numbers each."""
-    sums = np.empty((law.size + _BLOCK - 1) // _BLOCK, np.float64)
+def sum_blocks(law, sums):
+    """Write the sum of each 64 numbers of a law to `sums` [⌈V / 64⌉] float64; returns them all."""
+    total = 0.0
     for b in range(sums.size):
-        sums[b] = _block_sum(law, b * _BLOCK, min((b + 1) * _BLOCK, law.size))
-    return sums
+        sums[b] = _sum(law[b * BLOCK : (b + 1) * BLOCK])
+        total += sums[b]
+    return total
 
 
 @njit(cache=True)
@@ -82,17 +96,17 @@ def pick(law, u):
     Returns:
         The token; −1 if the law is zero everywhere or no number.
     """
-    sums = _block_sums(law)
-    blocks, total = sums.size, sums.sum()
+    sums = np.empty((law.size + BLOCK - 1) // BLOCK, np.float64)
+    total = sum_blocks(law, sums)
     if not (0 < total < math.inf):
         return -1
     goal, reached, last = u * total, 0.0, -1
-    for b in range(blocks):
-        if reached + sums[b] <= goal and b + 1 < blocks:
+    for b in range(sums.size):
+        if reached + sums[b] <= goal and b + 1 < sums.size:
             reached += sums[b]
             continue
         within = reached
-        for i in range(b * _BLOCK, min((b + 1) * _BLOCK, law.size)):
+        for i in range(b * BLOCK, min((b + 1) * BLOCK, law.size)):
             if law[i] > 0:
                 within += law[i]
                 last = i
@@ -106,164 +120,183 @@ def pick(law, u):
     return last
 
 
-@intrinsic
-def _power_of_two(_context, exponent):
-    """2 to the power of a whole float32 between −126 and 127."""
+# --- a row's logits to the tokens that its filters keep
 
-    def generate(_cg, builder, _signature, args):
-        whole = builder.fptosi(args[0], ir.IntType(32))
-        bits = builder.add(whole, ir.Constant(whole.type, 127))
-        return builder.bitcast(builder.shl(bits, ir.Constant(bits.type, 23)), ir.FloatType())
 
-    return types.float32(types.float32), generate
+@njit(fastmath={"nnan", "nsz"})
+def _highest(numbers):
+    """The highest of some numbers; of four at a time, which do not wait for each other."""
+    quarter = numbers.size // 4
+    a = b = c = d = numbers[0]
+    first, second = numbers[:quarter], numbers[quarter : 2 * quarter]
+    third, fourth = numbers[2 * quarter : 3 * quarter], numbers[3 * quarter :]
+    for i in range(quarter):
+        a, b = max(a, first[i]), max(b, second[i])
+        c, d = max(c, third[i]), max(d, fourth[i])
+    for i in range(quarter, fourth.size):
+        d = max(d, fourth[i])
+    return max(max(a, b), max(c, d))
+
+
+@njit(cache=True)
+def likeliest(logits):
+    """The first token with the highest of `logits` [V] float32, and that logit.
+
+    The token is −1 if every logit is −inf or one is no number in the place of the highest.
+    """
+    highest, where = np.float32(-math.inf), -1
+    for start in range(0, logits.size, _CHUNK):
+        value = _highest(logits[start : start + _CHUNK])
+        if value > highest:
+            highest, where = value, start
+    if where >= 0:
+        for i in range(where, min(where + _CHUNK, logits.size)):
+            if logits[i] == highest:
+                return i, highest
+    return -1, highest
 
 
 @njit(inline="always")
 def _exp(x):
-    """e to the power of x ≤ 0, float32, to about one unit in the last place; 0 below −87.
-
-    Cephes' expf, which LLVM turns into vector code. What is no number stays none.
-    """
-    held = _LEAST if x < _LEAST else x
-    n = np.floor(held * np.float32(1.44269504) + np.float32(0.5))
-    r = held - n * np.float32(0.693359375) - n * np.float32(-2.12194440e-4)
+    """e to the power of x, float32; the polynomial is Cephes' expf, which LLVM vectorises."""
+    n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
+    r = x - n * np.float32(0.693359375) - n * np.float32(-2.12194440e-4)
     p = np.float32(1.9875691500e-4)
     p = p * r + np.float32(1.3981999507e-3)
     p = p * r + np.float32(8.3334519073e-3)
     p = p * r + np.float32(4.1665795894e-2)
     p = p * r + np.float32(1.6666665459e-1)
     p = p * r + np.float32(5.0000001201e-1)
-    value = (p * r * r + r + np.float32(1)) * _power_of_two(n)
-    return np.float32(0) if x < _LEAST else value
+    power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return (p * r * r + r + np.float32(1)) * power
 
 
-@njit(cache=True)
-def _highest(row):
-    """The largest number; what is no number counts as larger than all."""
-    bits = row.view(np.int32)
-    best = np.int32(-(2**31))
-    for i in range(bits.size):
-        # Signed integers in the order of the floats: their maximum is vector code as it stands.
-        key = np.int32(bits[i] ^ ((bits[i] >> np.int32(31)) & np.int32(0x7FFFFFFF)))
-        best = key if key > best else best
-    found = np.empty(1, np.int32)
-    found[0] = best ^ ((best >> np.int32(31)) & np.int32(0x7FFFFFFF))
-    return found.view(np.float32)[0]
-
-
-@njit(cache=True, error_model="numpy")
-def _weigh(logits, temperature):
-    """[V] float32: each token's probability over the likeliest one's."""
-    weights = np.empty(logits.size, np.float32)
-    highest, rate = _highest(logits), np.float32(1 / temperature)
+@njit(fastmath={"contract"}, error_model="numpy")
+def _exp_below(logits, highest, scale, weights):
     for i in range(logits.size):
-        weights[i] = _exp((logits[i] - highest) * rate)
-    return weights
+        below = (logits[i] - highest) * scale
+        weights[i] = np.float32(0) if below < _LOWEST else _exp(below)
 
 
 @njit(cache=True)
-def _bound(weights, total, min_p, top_k, top_p):
-    """A weight below which the filters surely keep nothing: few tokens are left to look at."""
-    bound = np.float32(min_p) if min_p > 0 else np.float32(0)
-    blocks = weights.size // _BLOCK
-    if 0 < top_k < weights.size:
-        if top_k <= blocks:  # the k-th of the blocks' largest is at most the k-th of all
-            bits = weights.view(np.int32)  # not negative, so in the order of the floats
-            tops = np.empty(blocks, np.int32)
-            for b in range(blocks):
-                top = np.int32(0)
-                for i in range(b * _BLOCK, (b + 1) * _BLOCK):
-                    top = bits[i] if bits[i] > top else top
-                tops[b] = top
-            tops.sort()
-            bound = max(bound, tops.view(np.float32)[blocks - top_k])
-    elif top_p < 1 and min_p <= 0:
-        # All tokens below it together weigh half of what the nucleus leaves out: room to round.
-        bound = np.float32(0.5 * (1 - top_p) * total / weights.size)
-    return bound
+def weigh(logits, scale, weights, sums):
+    """Write e^((logit − highest) · scale) to `weights` [V] float32, and block sums to `sums`.
+
+    Returns:
+        The sum of all weights; no number if a logit is none, or if all are −inf.
+    """
+    _, highest = likeliest(logits)
+    _exp_below(logits, highest, scale, weights)
+    return sum_blocks(weights, sums)
+
+
+@njit(fastmath={"reassoc", "nsz"})
+def _count_from(numbers, floor):
+    count = np.float32(0)
+    for i in range(numbers.size):
+        count += np.float32(1) if numbers[i] >= floor else np.float32(0)
+    return count
+
+
+@njit(fastmath={"reassoc", "nsz"})
+def _mass_from(numbers, floor):
+    total = 0.0
+    for i in range(numbers.size):
+        total += np.float64(numbers[i]) if numbers[i] >= floor else 0.0
+    return total
 
 
 @njit(cache=True)
-def _cut(tokens, weights, edge):
-    """Keep what does not lie below the edge, in order and in place; returns how many."""
-    kept = 0
-    for i in range(weights.size):
-        tokens[kept], weights[kept] = tokens[i], weights[i]
-        kept += weights[i] >= edge
-    return kept
+def _floor(weights, sums, guess, lowest, count, mass):
+    """A bound from `guess` down to `lowest` above which there are `count` tokens, or `mass`.
+
+    `lowest` is known to be one. The higher it lies, the fewer tokens are looked at after. Of
+    `count` and `mass` the first is asked for where it is not 0.
+    """
+    floor = np.float32(guess)
+    while floor > lowest:
+        found = 0.0
+        for b in range(sums.size):
+            if sums[b] >= floor:
+                block = weights[b * BLOCK : (b + 1) * BLOCK]
+                found += _count_from(block, floor) if count else _mass_from(block, floor)
+        if found >= (count if count else mass):
+            return floor
+        floor /= _STRIDE
+    return np.float32(lowest)
 
 
 @njit(cache=True)
-def _candidates(weights, sums, bound):
-    """Tokens of at least this weight, in order, and their weights."""
-    tokens = np.empty(weights.size + 1, np.int64)
+def _gather(weights, sums, floor, ids):
+    """Move the weights from `floor` up to the front, and note their tokens; returns how many."""
     count = 0
     for b in range(sums.size):
-        if sums[b] >= bound:
-            for i in range(b * _BLOCK, min((b + 1) * _BLOCK, weights.size)):
-                tokens[count] = i
-                count += weights[i] >= bound
-    tokens = tokens[:count].copy()
-    return tokens, weights[tokens]
+        if sums[b] >= floor:
+            for i in range(b * BLOCK, min((b + 1) * BLOCK, weights.size)):
+                weight = weights[i]
+                weights[count] = weight
+                ids[count] = i
+                count += weight >= floor
+    return count
 
 
 @njit(cache=True)
-def _restrict(weights, min_p, top_k, top_p):
-    """The tokens that min-p, top-k and top-p leave, applied in this order, and their weights.
-
-    Ties at an edge are kept. None are left if the weights are no numbers.
-    """
-    sums = _block_sums(weights)
-    total = sums.sum()
-    if not (0 < total < math.inf):
-        return np.empty(0, np.int64), np.empty(0, np.float32)
-    bound = _bound(weights, total, min_p, top_k, top_p)
-    tokens, kept = _candidates(weights, sums, bound)
-    if 0 < top_k < weights.size:
-        count = _cut(tokens, kept, _edge(kept, top_k, math.inf))
-        tokens, kept = tokens[:count], kept[:count]
-    if top_p < 1:
-        if (0 < top_k < weights.size) or min_p > 0:
-            total = kept.astype(np.float64).sum()
-        count = _cut(tokens, kept, _edge(kept, kept.size, top_p * total))
-        tokens, kept = tokens[:count], kept[:count]
-    return tokens, kept
+def _drop(weights, ids, count, edge):
+    """Drop those below an edge from the first `count`; returns how many stay."""
+    left = 0
+    for i in range(count):
+        weight = weights[i]
+        weights[left] = weight
+        ids[left] = ids[i]
+        left += weight >= edge
+    return left
 
 
 @njit(cache=True)
-def law_of(logits, temperature, min_p, top_k, top_p):
-    """The law that is sampled: softmax at a temperature, then min-p, top-k and top-p.
+def keep(weights, sums, total, min_p, top_k, top_p, ids):
+    """Keep what min-p, top-k and top-p keep, in this order; ties at an edge stay.
+
+    Only weights above a bound that no kept token lies below are looked at one by one.
 
     Args:
-        logits: [V] float32.
-        temperature: above 0.
+        weights, sums, total: as `weigh` gives them. The weights kept are moved to the front, in the
+            order of their tokens.
         min_p: keep tokens at least so many times as likely as the likeliest; 0 keeps all.
         top_k: keep so many; 0 or less keeps all.
         top_p: then keep the fewest likeliest with this share of what is left; 1 keeps all.
+        ids: [V] int32, where the tokens kept are noted.
 
     Returns:
-        [V] float32, sums to 1; not numbers if every logit is −inf or one is none.
+        How many are kept, and their sum.
     """
-    weights = _weigh(logits, temperature)
-    if min_p <= 0 and not 0 < top_k < logits.size and top_p >= 1:
-        total = _block_sums(weights).sum()
-        for i in range(weights.size):
-            weights[i] /= total
-        return weights
-    tokens, kept = _restrict(weights, min_p, top_k, top_p)
-    law = np.full(logits.size, np.float32(0 if tokens.size else math.nan), np.float32)
-    total = kept.astype(np.float64).sum()
-    for i in range(tokens.size):
-        law[tokens[i]] = kept[i] / total
-    return law
+    size = weights.size
+    limited = 0 < top_k < size
+    if min_p > 0:
+        floor = np.float32(min_p)
+    elif limited:
+        # As many blocks have a member at least as high as the mean of the k-th highest block.
+        high = _edge(sums.astype(np.float32), top_k, math.inf) if top_k <= sums.size else 0.0
+        floor = _floor(weights, sums, high / _STRIDE, 0.999 * high / BLOCK, top_k, 0.0)
+    else:
+        # All tokens below the lowest bound together have less than what the nucleus leaves out.
+        most = 0.999 * (1 - top_p) * total
+        floor = _floor(weights, sums, most / _WIDE, most / size, 0, top_p * total + most / 999)
+    count = _gather(weights, sums, floor, ids)
+    if min_p > 0:
+        total = _sum(weights[:count])
+    if limited and top_k < count:
+        count = _drop(weights, ids, count, _edge(weights[:count], top_k, math.inf))
+    if limited:
+        total = _sum(weights[:count])
+    if top_p < 1:
+        count = _drop(weights, ids, count, _edge(weights[:count], count, top_p * total))
+        total = _sum(weights[:count])
+    return count, total
 
 
-@njit(cache=True)
-def sample(logits, temperature, min_p, top_k, top_p, u):
-    """The token that `pick` takes of `law_of`, without writing the law down; −1 likewise."""
-    weights = _weigh(logits, temperature)
-    if min_p <= 0 and not 0 < top_k < logits.size and top_p >= 1:
-        return pick(weights, u)
-    tokens, kept = _restrict(weights, min_p, top_k, top_p)
-    place = pick(kept, u)
-    return tokens[place] if place >= 0 else -1
+@njit(fastmath={"contract"}, error_model="numpy")
+def normalise(weights, total):
+    """Divide by the total, in place."""
+    factor = np.float32(1 / total)
+    for i in range(weights.size):
+        weights[i] *= factor

@@ -64,16 +64,30 @@ def race(law: npt.NDArray[np.float32], key: int) -> int:
     Returns:
         The token; −1 if the law is zero everywhere or no number.
     """
-    return int(_race(law, np.uint64(key)))
+    return int(winner_of(law, _EVERY, np.uint64(key)))
+
+
+_EVERY = np.empty(0, np.int32)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _race(law: npt.NDArray[np.float32], key: np.uint64) -> int:
+def winner_of(law: npt.NDArray[np.float32], ids: npt.NDArray[np.int32], key: np.uint64) -> int:
+    """`race`, compiled, over a law that may leave tokens out.
+
+    Args:
+        law: [n] shares, non-negative.
+        ids: [n], the token of each; empty where the i-th is token i.
+        key: as for `race`.
+
+    Returns:
+        Where the winner is in `law`; −1 as for `race`.
+    """
     winner = -1
     best = np.inf
-    for token in range(law.size):
-        p = np.float64(law[token])
+    for i in range(law.size):
+        p = np.float64(law[i])
         if p > 0.0:
+            token = ids[i] if ids.size else i
             z = key + np.uint64(token + 1) * np.uint64(0x9E3779B97F4A7C15)
             z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
             z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -83,5 +97,5 @@ def _race(law: npt.NDArray[np.float32], key: np.uint64) -> int:
                 time = -math.log(u) / p
                 if time < best:
                     best = time
-                    winner = token
+                    winner = i
     return winner

@@ -10,7 +10,8 @@ from fairdraft.errors import RequestError
 from fairdraft.request import Request
 from fairdraft.sampling import device_kernels
 from fairdraft.sampling.filters import adjust, needs_history, probabilities
-from fairdraft.sampling.kernels import pick, sample
+from fairdraft.sampling.kernels import pick
+from fairdraft.sampling.laws import sample
 from fairdraft.sampling.noise import Purpose, bits, race, uniform
 
 NOTHING_LEFT = (
@@ -104,13 +105,21 @@ class RoundDraws:
         """A draw in [0, 1) for the round as a whole."""
         return uniform(self.seed, Purpose.ACCEPT, self.start)
 
+    def chance(self, node: int) -> float:
+        """The draw in [0, 1) below whose probability draft token `node` stands."""
+        return uniform(self.seed, Purpose.ACCEPT, self.start, node)
+
+    def recovery(self, row: int) -> float:
+        """The draw in [0, 1) of a token to stand at `row`."""
+        return uniform(self.seed, Purpose.RECOVER, self.start, row)
+
     def accept(self, node: int, probability: float) -> bool:
         """Whether draft token `node` stands, which has this probability."""
-        return uniform(self.seed, Purpose.ACCEPT, self.start, node) < float(probability)
+        return self.chance(node) < float(probability)
 
     def token(self, row: int, law: Tensor) -> int:
         """A token from `law` [V] to stand at `row`."""
-        return draw(law, uniform(self.seed, Purpose.RECOVER, self.start, row))
+        return draw(law, self.recovery(row))
 
 
 class TargetRows:

@@ -35,6 +35,15 @@ class Rule:
     shares_noise: bool = False
     lossless: bool = True
 
+    def matches(self, draft: Draft, greedy: bool) -> bool:
+        """Whether a draft is matched with the target's own tokens, not judged by its laws.
+
+        Args:
+            draft: chosen or drawn.
+            greedy: whether the request takes the likeliest token instead of a draw.
+        """
+        return self.verify_drawn is None or draft.probs is None or greedy
+
     def verify(self, target: Target, draft: Draft, draws: RoundDraws, greedy: bool) -> Verdict:
         """Return which nodes of a draft stand, and the token after them.
 
@@ -44,7 +53,7 @@ class Rule:
             draws: this round's decisions.
             greedy: whether the request takes the likeliest token instead of a draw.
         """
-        if self.verify_drawn is None or draft.probs is None or greedy:
+        if self.verify_drawn is None or self.matches(draft, greedy):
             return match(draft, target.token)
         return self.verify_drawn(target, draft, draws)
 

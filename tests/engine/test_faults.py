@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,16 +11,18 @@ import pytest
 import torch
 
 from fairdraft.config import SamplingParams
-from fairdraft.draft import Draft, Verdict
+from fairdraft.draft import EMPTY_DRAFT, Verdict
 from fairdraft.engine import engine as engine_module
 from fairdraft.engine.engine import Engine
 from fairdraft.engine.scheduler import Scheduler
+from fairdraft.engine.verdicts import Verifier
 from fairdraft.errors import IntegrityError, ProposerError
 from fairdraft.kv import KVManager
 from fairdraft.models.batch import FlatBatch
 from fairdraft.proposers import Proposer, Settled
 from fairdraft.request import Request
-from fairdraft.sampling import sampler
+from fairdraft.sampling.batch import Memory, RoundBatch
+from fairdraft.sampling.rounds import Way
 from fairdraft.testing import (
     ToyProposer,
     ToyRunner,
@@ -28,7 +30,7 @@ from fairdraft.testing import (
     toy_config,
     toy_continuation,
 )
-from fairdraft.verification import rules
+from fairdraft.verification import match
 
 PROMPTS = [tuple(range(i, i + 6)) for i in range(6)]
 PARAMS = SamplingParams(temperature=0, frequency_penalty=1.0, max_tokens=20)
@@ -143,14 +145,16 @@ def mask_off_by_one(patch: pytest.MonkeyPatch) -> None:
 
 def bonus_token_from_the_wrong_row(patch: pytest.MonkeyPatch) -> None:
     """After full acceptance the last draft token's own row is read again."""
+    verdicts = Verifier.verdicts
 
-    def faulty(draft: Draft, target: Callable[[int], int]) -> Verdict:
-        for i, token in enumerate(draft.token_ids):
-            if target(i) != token:
-                return Verdict(tuple(range(i)), target(i))
-        return Verdict(tuple(range(len(draft))), target(max(len(draft) - 1, 0)))
+    def faulty(self: Verifier, step: Any, *rest: Any) -> Any:
+        told = verdicts(self, step, *rest)
+        for i, (entry, verdict) in enumerate(zip(step, told, strict=True)):
+            if verdict is not None and verdict.path and verdict.num_accepted == len(entry.draft):
+                told[i] = Verdict(verdict.path, entry.draft.token_ids[-1])
+        return told
 
-    patch.setattr(rules, "match", faulty)
+    patch.setattr(Verifier, "verdicts", faulty)
 
 
 def positions_off_by_one_after_partial_acceptance(patch: pytest.MonkeyPatch) -> None:
@@ -200,12 +204,18 @@ def proposer_sees_a_rejected_token(patch: pytest.MonkeyPatch) -> None:
 
 def penalties_that_miss_the_draft(patch: pytest.MonkeyPatch) -> None:
     """Every row of a verification run is penalised for the accepted tokens only."""
-    adjust = sampler.adjust
 
-    def faulty(logits: Any, request: Request, drafted: Sequence[int]) -> Any:
-        return adjust(logits, request, ())
+    def faulty(self: Verifier, wanted: Any, logits: torch.Tensor) -> list[Verdict | None]:
+        told: list[Verdict | None] = []
+        for request, draft, span in wanted:
+            batch = RoundBatch(logits)
+            for row in range(span.start, span.stop):
+                batch.add(request, EMPTY_DRAFT, row, Way.LIKELIEST)
+            own = [verdict.token for verdict in batch.verdicts(Memory()) if verdict is not None]
+            told.append(match(draft, own.__getitem__))
+        return told
 
-    patch.setattr(sampler, "adjust", faulty)
+    patch.setattr(Verifier, "decide", faulty)
 
 
 def prefix_hit_that_covers_the_last_token(patch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from fairdraft import SamplingParams
 from fairdraft.draft import Draft
 from fairdraft.request import Request
 from fairdraft.sampling.filters import adjust, banned_tokens, needs_history, probabilities
-from fairdraft.sampling.kernels import law_of, sample
+from fairdraft.sampling.laws import sample, top_logprobs
 from fairdraft.sampling.sampler import TargetRows
 
 untimed = settings(deadline=None)
@@ -384,7 +384,7 @@ def test_the_token_is_the_one_that_the_law_gives(
     """`sample` never writes the law down; its token holds `u` among the shares all the same."""
     chosen = params.temperature, params.min_p, params.top_k, params.top_p
     token = sample(logits, *chosen, u)
-    law = law_of(logits, *chosen).astype(np.float64)
+    law = probabilities(torch.from_numpy(logits), params).double().numpy()
     assert law[token] > 0
     reached = law[:token].sum() / law.sum()
     assert reached - 1e-6 <= u <= reached + law[token] / law.sum() + 1e-6
@@ -411,5 +411,41 @@ def test_what_is_no_number_gives_no_token(bad: float, filtered: tuple[float, int
         broken = logits.copy()
         broken[place] = bad
         assert sample(broken, 1.0, *filtered, 0.5) == -1
-        assert math.isnan(law_of(broken, 1.0, *filtered).sum())
+        min_p, top_k, top_p = filtered
+        options = SamplingParams(min_p=min_p, top_k=top_k, top_p=top_p)
+        assert math.isnan(probabilities(torch.from_numpy(broken), options).sum())
     assert sample(np.full(200, -math.inf, np.float32), 1.0, *filtered, 0.5) == -1
+
+
+@pytest.mark.parametrize("params", [{}, {"top_k": 3}, {"min_p": 0.2, "top_p": 0.7}])
+def test_a_law_over_another_vocabulary(params: dict[str, Any]) -> None:
+    """A drafter's tokens are some of the target's, in an order of their own."""
+    logits = torch.randn(40, generator=torch.Generator().manual_seed(3))
+    options = SamplingParams(**params)
+    own = probabilities(logits, options)
+    ids = torch.randperm(90, generator=torch.Generator().manual_seed(4))[:40]
+    mapped = probabilities(logits, options, 90, ids)
+    assert torch.equal(mapped[ids], own)
+    assert float(mapped.sum()) == pytest.approx(1)
+    longer = probabilities(logits, options, 90)
+    assert torch.equal(longer[:40], own)
+    assert not longer[40:].any()
+
+
+@untimed
+@given(logits=rows, count=st.sampled_from([0, 1, 2, 5, 20, 63, 64, 100, 5000]))
+def test_logprobs_are_those_of_the_unfiltered_law(logits: np.ndarray[Any, Any], count: int) -> None:
+    count = min(count, logits.size)
+    tokens, values, lowered = top_logprobs(logits, count)
+    expected = torch.log_softmax(torch.from_numpy(logits).double(), -1).numpy()
+    order = np.lexsort((np.arange(logits.size), -logits))[:count]
+    assert tokens.tolist() == order.tolist()
+    np.testing.assert_allclose(values, expected[order], atol=1e-6)
+    np.testing.assert_allclose(logits - lowered, expected, atol=1e-5)
+
+
+def test_logprobs_reach_forbidden_tokens_last() -> None:
+    logits = np.array([-math.inf, 2.0, -200.0, 1.0], np.float32)
+    tokens, values, _ = top_logprobs(logits, 4)
+    assert tokens.tolist() == [1, 3, 2, 0]
+    assert values[-1] == -math.inf

@@ -15,6 +15,7 @@ from fairdraft.draft import EMPTY_DRAFT, Draft
 from fairdraft.errors import RequestError
 from fairdraft.request import Request
 from fairdraft.sampling import device_kernels, kernels, noise
+from fairdraft.sampling.filters import probabilities
 from fairdraft.sampling.on_device import device_rows
 from fairdraft.sampling.sampler import TargetRows
 
@@ -40,7 +41,7 @@ def test_filters_give_the_law_that_defines_them(rows: list[tuple[list[float], An
     laws = torch.softmax(logits, -1)
     got = device_kernels.restrict(laws, min_p, torch.tensor(values[1]), top_p)
     for row, (_, params), own in zip(logits.numpy(), rows, got.numpy(), strict=True):
-        law = kernels.law_of(row, 1.0, params["min_p"], params["top_k"], params["top_p"])
+        law = probabilities(torch.from_numpy(row), SamplingParams(**params)).numpy()
         np.testing.assert_allclose(own, law, atol=1e-6)
         assert ((own > 0) == (law > 0)).all()
 

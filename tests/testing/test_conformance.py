@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from fairdraft.proposers.draft_model.proposer import DraftModelProposer
 from fairdraft.proposers.ngram import NgramProposer
 from fairdraft.request import Request
 from fairdraft.sampling import sampler
+from fairdraft.sampling.batch import RoundBatch
 from fairdraft.sampling.noise import Purpose, uniform
+from fairdraft.sampling.rounds import Way
 from fairdraft.sampling.sampler import DraftNoise, RoundDraws, draw
 from fairdraft.testing import (
     ConformanceError,
@@ -297,8 +300,8 @@ def test_siblings_as_if_replaced_are_caught() -> None:
 def test_noise_keyed_by_position_is_caught_under_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second round meets the first one's noise again (TV 0.05 over three tokens)."""
 
-    def accept(self: RoundDraws, node: int, probability: float) -> bool:
-        return uniform(self.seed, Purpose.ACCEPT, self.start + node) < float(probability)
+    def chance(self: RoundDraws, node: int) -> float:
+        return uniform(self.seed, Purpose.ACCEPT, self.start + node)
 
     def drawn(
         self: DraftNoise, request: Request, index: int, law: torch.Tensor, sibling: int = 0
@@ -307,24 +310,44 @@ def test_noise_keyed_by_position_is_caught_under_block(monkeypatch: pytest.Monke
             return sampler.draw_coupled(law, request.seed, request.num_tokens + index)
         return draw(law, uniform(request.seed, Purpose.DRAFT, request.num_tokens + index))
 
-    monkeypatch.setattr(RoundDraws, "accept", accept)
+    monkeypatch.setattr(RoundDraws, "chance", chance)
     monkeypatch.setattr(DraftNoise, "draw", drawn)
     with pytest.raises(ConformanceError, match="block"):
         check_coins("block", 10_000)
 
 
+class ThreeProposer(CoinProposer):
+    """q = [.2, .6, .2], whatever came before."""
+
+    def draft(self, request: Request, budget: int, noise: DraftNoise) -> Draft:
+        law = torch.zeros(32)
+        law[:3] = torch.tensor([0.2, 0.6, 0.2])
+        tokens = tuple(noise.draw(request, i, law) for i in range(budget))
+        return Draft(tokens, probs=[law] * budget)
+
+
+def test_a_number_that_rejects_and_recovers_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token after a rejection must not know how near it was."""
+    monkeypatch.setattr(RoundDraws, "recovery", RoundDraws.chance)
+    suite = Suite(ThreeRunner, lambda: ThreeProposer(2))
+    params = SamplingParams(top_k=3, max_tokens=4, ignore_eos=True)
+    suite.check_law("standard", "three", params, 6_000)
+    with pytest.raises(ConformanceError, match="do not follow the target's law"):
+        suite.settle()
+
+
 def test_a_coupled_draw_from_outside_the_filter_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The race must be run on the filtered law that plain decoding samples."""
-    token = sampler.TargetRows.token
+    add = RoundBatch.add
 
-    def faulty(self: sampler.TargetRows, row: int) -> int:
-        if self.coupled and len(self.draft):
-            hot = replace(self.request.params, top_k=0, top_p=1.0, min_p=0.0)
-            law = sampler.probabilities(self.logits[row], hot)
-            place = self.request.num_tokens + self.draft.depths[row]
-            return sampler.draw_coupled(law, self.request.seed, place)
-        return token(self, row)
+    def faulty(
+        self: RoundBatch, request: Request, draft: Draft, row: int, way: Way, *rest: Any
+    ) -> None:
+        if way == Way.RACE and len(draft):
+            request = copy(request)
+            request.params = replace(request.params, top_k=0, top_p=1.0, min_p=0.0)
+        add(self, request, draft, row, way, *rest)
 
-    monkeypatch.setattr(sampler.TargetRows, "token", faulty)
+    monkeypatch.setattr(RoundBatch, "add", faulty)
     with pytest.raises(ConformanceError, match="coupled"):
         check_proposer(ToyProposer, accuracy=0.7)

@@ -109,18 +109,9 @@ class DraftLoop:
         if params.greedy or not self.probabilistic:
             chain.tokens.append(likeliest)
             return
-        law = self._law(drafter, logits, chain.request)
+        law = probabilities(logits, params, self.vocab_size, drafter.target_ids)
         chain.tokens.append(noise.draw(chain.request, len(chain.tokens), law))
         chain.laws.append(law)
-
-    def _law(self, drafter: Drafter, logits: Tensor, request: Request) -> Tensor:
-        """Return the drafter's law [target's vocabulary]; 0 for tokens that it does not know."""
-        law = probabilities(logits, request.params)
-        if drafter.target_ids is None and len(law) == self.vocab_size:
-            return law
-        full = law.new_zeros(self.vocab_size)
-        full[slice(len(law)) if drafter.target_ids is None else drafter.target_ids] = law
-        return full
 
     def _trees(self, drafter: Drafter, able: list[tuple[Request, int, int]]) -> dict[str, Draft]:
         """Draft trees, by request; `able` are requests with their budget and room."""
