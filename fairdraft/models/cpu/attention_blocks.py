@@ -194,13 +194,22 @@ def _emit_mix(b, queries: int, vectors: int, operands) -> None:
             starts.append(b.fmul(old, factor))
     j, totals, close = _loop(b, integer(TILE), starts)
     row = b.add(values, b.mul(j, value_bytes))
-    vs = [_vector_at(b, b.add(row, integer(4 * LANES * v))) for v in range(vectors)]
     place = b.add(weights, b.mul(j, row_bytes))
-    results = []
-    for q in range(queries):
-        weight = _float_at(b, b.add(place, integer(4 * q)))
-        for v, value in enumerate(vs):
-            results.append(add_products(b, totals[q * vectors + v], weight, value))
+
+    def weight(q: int):
+        return _float_at(b, b.add(place, integer(4 * q)))
+
+    def value(v: int):
+        return _vector_at(b, b.add(row, integer(4 * LANES * v)))
+
+    results = list(totals)
+    wide = queries < vectors  # the shorter side waits in registers for the longer one
+    held = [weight(q) for q in range(queries)] if wide else [value(v) for v in range(vectors)]
+    for one in range(vectors if wide else queries):
+        other = value(one) if wide else weight(one)
+        for two, number in enumerate(held):
+            at = two * vectors + one if wide else one * vectors + two
+            results[at] = add_products(b, results[at], number, other)
     close(results)
     for q, place in enumerate(places):
         for v in range(vectors):

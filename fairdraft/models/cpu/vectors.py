@@ -208,6 +208,17 @@ def prefetch(b, address) -> None:
     b.call(call, [pointer(b, address), *(ir.Constant(I32, flag) for flag in (0, 3, 1))])
 
 
+@intrinsic
+def ask_for(_context, address):
+    """Ask for the cache line of an address, to be read soon; no address is wrong."""
+
+    def generate(cg, b, _signature, args):
+        prefetch(b, args[0])
+        return cg.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
 def load_floats(b, address, kind: Format):
     """A register of float32 from memory, widened if they lie there as 16-bit floats."""
     if kind is Format.FLOAT32:

@@ -11,7 +11,7 @@ from torch import Tensor
 from fairdraft.models.batch import FlatBatch
 from fairdraft.models.cpu.attention import StepAttention
 
-NUM_SLOTS = 800
+NUM_SLOTS = 4000
 
 
 def defined(
@@ -56,7 +56,7 @@ HEADS = st.sampled_from([(9, 3, 64, 64), (4, 2, 16, 16), (4, 4, 20, 12), (7, 1, 
     dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
     window=st.sampled_from([None, 5, 70]),
     cap=st.sampled_from([None, 30.0]),
-    contexts=st.lists(st.sampled_from([0, 1, 63, 64, 65, 130]), min_size=1, max_size=3),
+    contexts=st.lists(st.sampled_from([0, 1, 63, 64, 130, 510, 1030]), min_size=1, max_size=3),
     rows=st.lists(st.integers(1, 70), min_size=3, max_size=3),
     parents=st.lists(st.integers(0, 5), min_size=1, max_size=6),
     block=st.booleans(),
@@ -132,3 +132,31 @@ def test_a_prompt_in_chunks_is_the_same_bits(chunk: int) -> None:
     for first in range(0, 300, chunk):
         last = min(first + chunk, 300)
         assert torch.equal(rows(first, last), whole[first:last])
+
+
+@pytest.mark.parametrize("window", [None, 600])
+def test_chunks_worked_out_side_by_side_are_the_same_bits(window: int | None) -> None:
+    """One request's chunks are pieces of their own; beside enough others they are not."""
+    keys, values = torch.randn(2600, 3, 16), torch.randn(2600, 3, 16)
+    queries = torch.randn(5, 9, 16)
+    others = 2 * torch.get_num_threads()
+    tree = paths([-1, 0, 0, 1, 3])
+    for context, ancestors in ((1534, {}), (1534, {0: tree}), (2048, {0: tree})):
+        results = []
+        for requests in (1, 1 + others):
+            batch = FlatBatch.of(
+                [[1] * 5] * requests,
+                [context] * requests,
+                [list(range(2600))] * requests,
+                1,
+                torch.device("cpu"),
+                logit_rows=range(1),
+                ancestors=ancestors,
+            )
+            step = StepAttention(batch)
+            out = torch.empty(5 * requests, 9, 16)
+            step.attend(queries.repeat(requests, 1, 1), keys, values, window, 0.25, None, out)
+            ((_, job),) = step._jobs.items()
+            assert len(job.passes) == (2 if requests == 1 else 1)
+            results.append(out[:5])
+        assert torch.equal(*results)
