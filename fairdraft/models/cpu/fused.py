@@ -56,6 +56,7 @@ class FusedLayers:
         normed: Tensor,
         norm: Floats,
         attention: PagedAttention,
+        positions: Tensor,
         layers: Collection[int] = (),
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """One flat batch through all layers.
@@ -65,6 +66,7 @@ class FusedLayers:
             normed: [T, K], what the first layer's attention reads.
             norm: [d], behind the last layer.
             attention: the step's, over the KV of these layers.
+            positions: [T] int64, that queries and keys are rotated to.
             layers: after how many layers the hidden state is kept.
 
         Returns:
@@ -72,10 +74,8 @@ class FusedLayers:
         """
         batch, storage, dtype = attention.batch, attention.storage, normed.dtype
         rows, size = x.shape
-        slots, positions = batch.slots.numpy(), batch.positions.numpy()
-        tables = {
-            rotation: rotation.at(positions) for rotation in {c.rotation for c in self.layers}
-        }
+        slots, places = batch.slots.numpy(), positions.numpy()
+        tables = {rotation: rotation.at(places) for rotation in {c.rotation for c in self.layers}}
         widths = len(self.layers[0].qkv.weight), len(self.layers[0].gate_up.weight)
         qkv, gate_up, added = (torch.empty(rows, width) for width in (*widths, size))
         inner = torch.empty(rows, widths[1] // 2, dtype=dtype)
@@ -160,7 +160,7 @@ class FusedDecoder:
         rowwise.rms_norm(x, chosen[0].norms[0], decoder.eps, as_array(normed))
         first = {0: torch.from_numpy(x).to(normed.dtype, copy=True)} if 0 in layers else {}
         stack = FusedLayers(chosen, decoder.eps, self.max_kernel_rows)
-        normed, hidden = stack.run(x, normed, decoder.norm, attention, layers)
+        normed, hidden = stack.run(x, normed, decoder.norm, attention, batch.positions, layers)
         logits = product(decoder.head, normed[batch.logit_rows], None, self.max_kernel_rows)
         if decoder.logits_divisor != 1 or decoder.logits_softcap:
             rowwise.bound_logits(logits.numpy(), decoder.logits_divisor, decoder.logits_softcap)

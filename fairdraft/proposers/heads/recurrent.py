@@ -18,6 +18,7 @@ from fairdraft.models import FlatBatch, ModelRunner
 from fairdraft.proposers.base import Needs, Settled
 from fairdraft.proposers.drafting.drafter import Drafter, Underway
 from fairdraft.proposers.drafting.spans import Span, flat_batch
+from fairdraft.proposers.heads.fused import recurrent_pass
 from fairdraft.proposers.heads.runtime import HeadRuntime, logits_of
 from fairdraft.proposers.options import DraftShape
 from fairdraft.request import Request
@@ -92,6 +93,7 @@ class RecurrentDrafter(Drafter):
         self.kv_layers = kv_layers
         self.target_ids = head.target_ids
         self.runtime = HeadRuntime(head, target, kv_layers)
+        self._pass = recurrent_pass(head, self.runtime)
         self.needs = Needs(head.config.layer_ids, shape.most_run, next_token=True)
         self._states: dict[str, _State] = {}
         self._unwritten: set[int] = set()  # blocks whose rows were deferred, not run
@@ -273,8 +275,5 @@ class RecurrentDrafter(Drafter):
         Returns:
             [T, d] for the vocabulary, and [T, d] for the rows that follow.
         """
-        embeds = self.runtime.embed(batch.token_ids)
-        found: tuple[Tensor, Tensor] = self.head(
-            embeds, hidden, batch.positions, self.runtime.attend(self._shifted(batch, states))
-        )
-        return found
+        attention = self.runtime.attention(self._shifted(batch, states))
+        return self._pass.run(batch.token_ids, hidden, batch.positions, attention)
