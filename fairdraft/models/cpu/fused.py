@@ -81,6 +81,9 @@ class FusedLayers:
         inner = torch.empty(rows, widths[1] // 2, dtype=dtype)
         queries = torch.empty(rows, self.layers[0].num_heads, storage.keys[0].shape[2], dtype=dtype)
         output = torch.empty(rows, size, dtype=dtype)
+        # The same memory for the kernels; a conversion takes as long as a small kernel runs.
+        qkv_rows, gate_rows, added_rows = qkv.numpy(), gate_up.numpy(), added.numpy()
+        inner_rows, query_rows, output_rows = map(as_array, (inner, queries, output))
         hidden: dict[int, Tensor] = {}
         limit, eps = self.max_kernel_rows, self.eps
         for i, layer in enumerate(self.layers):
@@ -89,14 +92,14 @@ class FusedLayers:
             last = i + 1 == len(self.layers)
             product(layer.qkv.weight, normed, qkv, limit)
             rowwise.rotate_and_store(
-                qkv.numpy(),
+                qkv_rows,
                 layer.qkv.bias,
                 *tables[layer.rotation],
                 layer.q_norm,
                 layer.k_norm,
                 eps,
                 slots,
-                as_array(queries),
+                query_rows,
                 as_array(keys),
                 as_array(values),
             )
@@ -104,26 +107,26 @@ class FusedLayers:
             product(layer.output.weight, read.reshape(rows, -1), added, limit)
             rowwise.add_rms_norm(
                 x,
-                added.numpy(),
+                added_rows,
                 layer.output.bias,
                 attention_norm,
                 layer.residual,
                 mlp_norm,
                 eps,
-                as_array(output),
+                output_rows,
             )
             product(layer.gate_up.weight, output, gate_up, limit)
-            layer.gate(gate_up.numpy(), layer.gate_up.bias, as_array(inner))
+            layer.gate(gate_rows, layer.gate_up.bias, inner_rows)
             product(layer.down.weight, inner, added, limit)
             rowwise.add_rms_norm(
                 x,
-                added.numpy(),
+                added_rows,
                 layer.down.bias,
                 output_norm,
                 layer.residual,
                 norm if last else self.layers[i + 1].norms[0],
                 eps,
-                as_array(output),
+                output_rows,
             )
             normed = output
             if i + 1 in layers:

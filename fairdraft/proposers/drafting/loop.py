@@ -75,10 +75,10 @@ class DraftLoop:
         chains = [_Chain(request, limit=min(b, room + 1)) for request, b, room in able]
         while active := [chain for chain in chains if len(chain.tokens) < chain.limit]:
             logits = drafter.run(active)
-            argmax = logits.argmax(-1)
-            likeliest = _target_ids(drafter, argmax).tolist()
+            best = logits.argmax(-1)
+            argmax, likeliest = best.tolist(), _target_ids(drafter, best).tolist()
             for row, chain in enumerate(active):
-                self._write(drafter, chain, logits[row], int(argmax[row]), likeliest[row], noise)
+                self._write(drafter, chain, logits[row], argmax[row], likeliest[row], noise)
                 chain.nodes = Draft(tuple(chain.tokens))
         drafter.drafted(chains)
         return {

@@ -265,7 +265,8 @@ class RecurrentDrafter(Drafter):
         for draft, state, last in zip(underway, states, batch.cu_rows[1:], strict=True):
             newest = range(last - draft.num_newest, last)
             state.outputs += [(normed[row], output[row]) for row in newest]
-        return logits_of(self.head.lm_head, normed[batch.logit_rows])
+        every = len(batch.logit_rows) == len(normed)  # of chains
+        return logits_of(self.head.lm_head, normed if every else normed[batch.logit_rows])
 
     def _run(
         self, batch: FlatBatch, hidden: Tensor, states: Sequence[_State]
