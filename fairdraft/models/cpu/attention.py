@@ -303,25 +303,24 @@ class StepAttention:
     """
 
     def __init__(self, batch: FlatBatch) -> None:
-        tables = np.zeros((batch.num_requests, max(map(len, batch.block_tables))), np.int64)
-        for i, table in enumerate(batch.block_tables):
-            tables[i, : len(table)] = table
-        mask_starts = np.full(batch.num_requests, -1, np.int64)
-        masks, filled = [np.zeros(0, np.uint8)], 0
+        requests, blocks = batch.num_requests, max(map(len, batch.block_tables))
+        mask_starts, masks, filled = [-1] * requests, [], 0
         for i, mask in batch.ancestors.items():
             mask_starts[i] = filled
             masks.append(mask.cpu().numpy().astype(np.uint8).ravel())
             filled += mask.numel()
-        self._block_size = batch.block_size
         self._row_counts = batch.row_counts
-        self._tables = tables
-        self._arrays = (
-            np.array(batch.cu_rows, np.int64),
-            np.array(batch.context_lens, np.int64),
-            tables,
-            mask_starts,
-            np.concatenate(masks),
-        )
+        self._sizes = requests, blocks, batch.block_size
+        # One block: for a drafter's few rows, arrays took longer to make than to work on.
+        numbers = [*batch.cu_rows, *batch.context_lens, *mask_starts]
+        starts = 0, requests + 1, len(numbers), 2 * requests + 1  # in the kernel's order
+        for table in batch.block_tables:
+            numbers += table
+            numbers += [0] * (blocks - len(table))
+        self._numbers = np.array(numbers, np.int64)
+        self._masks = np.concatenate(masks) if masks else np.zeros(1, np.uint8)
+        first = self._numbers.ctypes.data
+        self._addresses = *(first + 8 * start for start in starts), self._masks.ctypes.data
         self._jobs: dict[tuple[Any, ...], _Job] = {}
 
     def attend(
@@ -371,13 +370,12 @@ class StepAttention:
             np.int64,
         )
         numbers = np.array([scale, softcap or 0], np.float32)
-        held = (*self._arrays, numbers, work)
         shapes = (*queries.shape, *keys.shape[:2], values.shape[2])
-        sizes = (*self._tables.shape, self._block_size, window or 0, len(work))
-        addresses = (a.ctypes.data for a in held)
+        sizes = (*self._sizes, window or 0, len(work))
+        addresses = (*self._addresses, numbers.ctypes.data, work.ctypes.data)
         arguments = np.array([0, 0, 0, 0, *shapes, *sizes, *addresses], np.int64)
         kernel = _kernel(FORMATS[keys.dtype], FORMATS[out.dtype])
-        return _Job(kernel, arguments, len(work) * kv_heads, held)
+        return _Job(kernel, arguments, len(work) * kv_heads, (numbers, work))
 
 
 @dataclass(frozen=True)
