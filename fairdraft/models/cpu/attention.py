@@ -18,6 +18,7 @@ import numpy.typing as npt
 from numba import njit
 from torch import Tensor
 
+from fairdraft.compiled import array_at
 from fairdraft.models.batch import FlatBatch
 from fairdraft.models.cpu import threads
 from fairdraft.models.cpu.attention_blocks import (
@@ -30,7 +31,6 @@ from fairdraft.models.cpu.attention_blocks import (
     softmax_block,
 )
 from fairdraft.models.cpu.product import DTYPES
-from fairdraft.models.cpu.threads import array_at
 from fairdraft.models.cpu.vectors import FORMATS, LANES, Format, load, store
 
 _BLOCK_QUERIES = 2 * QUERY_VECTORS * LANES  # queries for which a piece reads the KV once
