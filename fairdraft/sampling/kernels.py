@@ -12,6 +12,8 @@ import math
 import numpy as np
 from numba import njit
 
+from fairdraft.compiled import exp_within
+
 _BIN_BITS = 11  # of a float32's bits; the first ones make bins of an eighth of a power of two
 _BIN_SHIFT = 31 - _BIN_BITS
 _BINS = 1 << _BIN_BITS
@@ -156,26 +158,11 @@ def likeliest(logits):
     return -1, highest
 
 
-@njit(inline="always")
-def _exp(x):
-    """e to the power of x, float32; the polynomial is Cephes' expf, which LLVM vectorises."""
-    n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
-    r = x - n * np.float32(0.693359375) - n * np.float32(-2.12194440e-4)
-    p = np.float32(1.9875691500e-4)
-    p = p * r + np.float32(1.3981999507e-3)
-    p = p * r + np.float32(8.3334519073e-3)
-    p = p * r + np.float32(4.1665795894e-2)
-    p = p * r + np.float32(1.6666665459e-1)
-    p = p * r + np.float32(5.0000001201e-1)
-    power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
-    return (p * r * r + r + np.float32(1)) * power
-
-
 @njit(fastmath={"contract"}, error_model="numpy")
 def _exp_below(logits, highest, scale, weights):
     for i in range(logits.size):
         below = (logits[i] - highest) * scale
-        weights[i] = np.float32(0) if below < _LOWEST else _exp(below)
+        weights[i] = np.float32(0) if below < _LOWEST else exp_within(below)
 
 
 @njit(cache=True)

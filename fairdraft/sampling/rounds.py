@@ -14,9 +14,9 @@ from collections import namedtuple
 from enum import IntEnum
 
 import numpy as np
-from numba import carray, njit, types
-from numba.extending import intrinsic
+from numba import carray, njit
 
+from fairdraft.compiled import array_at
 from fairdraft.sampling.adjustments import adjust_row
 from fairdraft.sampling.kernels import BLOCK, likeliest, normalise
 from fairdraft.sampling.laws import drawn, shares_of
@@ -95,19 +95,6 @@ _Round = namedtuple(
 )
 
 
-@intrinsic
-def _as_pointer(_context, address):
-    def generate(cg, builder, _signature, args):
-        return builder.inttoptr(args[0], cg.get_value_type(types.voidptr))
-
-    return types.voidptr(types.int64), generate
-
-
-@njit(inline="always")
-def _array_at(address, shape, dtype):
-    return carray(_as_pointer(address), shape, dtype)
-
-
 @njit(inline="always")
 def _even(size):
     return size + size % 2  # so that what lies behind is aligned for float64
@@ -124,30 +111,30 @@ def _round(job, number, memory):
     """A round's part of a job; what it works in begins at the address `memory`."""
     vocab_size, num_nodes = job[Job.VOCAB_SIZE], job[Job.NUM_NODES]
     rounds = job[Job.ROUNDS] + number * 8 * _NUM_FIELDS
-    fields = _array_at(rounds, (_NUM_FIELDS,), np.int64)
+    fields = array_at(rounds, (_NUM_FIELDS,), np.int64)
     filters = job[Job.FILTERS] + number * 8 * _NUM_FILTERS
     row, node, count = fields[Field.ROW], fields[Field.NODE], fields[Field.NUM_NODES]
-    table = _array_at(job[Job.NODES], (_NUM_COLUMNS, num_nodes), np.int64)[:, node : node + count]
-    words = _array_at(job[Job.WORDS], (job[Job.NUM_WORDS],), np.int64)
-    numbers = _array_at(job[Job.NUMBERS], (job[Job.NUM_NUMBERS],), np.float64)
+    table = array_at(job[Job.NODES], (_NUM_COLUMNS, num_nodes), np.int64)[:, node : node + count]
+    words = array_at(job[Job.WORDS], (job[Job.NUM_WORDS],), np.int64)
+    numbers = array_at(job[Job.NUMBERS], (job[Job.NUM_NUMBERS],), np.float64)
     column = 4 * _even(vocab_size)
     return _Round(
         fields,
-        _array_at(filters, (_NUM_FILTERS,), np.float64),
-        _array_at(job[Job.LOGITS] + row * vocab_size * 4, (count + 1, vocab_size), np.float32),
-        _array_at(job[Job.DRAWS] + row * 8, (count + 1,), np.float64),
-        _array_at(job[Job.KEYS] + row * 8, (count + 1,), np.uint64),
+        array_at(filters, (_NUM_FILTERS,), np.float64),
+        array_at(job[Job.LOGITS] + row * vocab_size * 4, (count + 1, vocab_size), np.float32),
+        array_at(job[Job.DRAWS] + row * 8, (count + 1,), np.float64),
+        array_at(job[Job.KEYS] + row * 8, (count + 1,), np.uint64),
         table[Node.TOKEN],
         table[Node.PARENT],
         table[Node.LAW],
         table[Node.PATH],
-        _array_at(job[Job.CHANCES] + node * 8, (count,), np.float64),
+        array_at(job[Job.CHANCES] + node * 8, (count,), np.float64),
         words[max(fields[Field.WORD], 0) :],
         numbers[max(fields[Field.NUMBER], 0) :],
-        _array_at(memory, (vocab_size,), np.float32),
-        _array_at(memory + column, (vocab_size,), np.int32),
-        _array_at(memory + 2 * column, (vocab_size,), np.float32),
-        _array_at(memory + 3 * column, ((vocab_size + BLOCK - 1) // BLOCK,), np.float64),
+        array_at(memory, (vocab_size,), np.float32),
+        array_at(memory + column, (vocab_size,), np.int32),
+        array_at(memory + 2 * column, (vocab_size,), np.float32),
+        array_at(memory + 3 * column, ((vocab_size + BLOCK - 1) // BLOCK,), np.float64),
     )
 
 
@@ -284,7 +271,7 @@ def _standard(part):
         normalise(law, total)
         node = _child(part, row, row - 1)
         while node >= 0:
-            q = _array_at(part.laws[node], (part.shares.size,), np.float32)
+            q = array_at(part.laws[node], (part.shares.size,), np.float32)
             token = part.tokens[node]
             if part.chances[node] < _share(law, ids, token) / q[token]:
                 break
@@ -307,7 +294,7 @@ def _block(part):
     weights = np.ones(count + 1, np.float32)  # Pᵢ in `verification.block`
     for i in range(count):
         part.path[i] = i
-        q = _array_at(part.laws[i], (part.shares.size,), np.float32)
+        q = array_at(part.laws[i], (part.shares.size,), np.float32)
         law, total, ids = _law(part, i, i)
         if law.size == 0:
             return i, -1
@@ -319,7 +306,7 @@ def _block(part):
         law, _, ids = _law(part, count, count)
         return count, drawn(law, ids, part.draws[count])
     for i in range(count - 1, -1, -1):
-        q = _array_at(part.laws[i], (part.shares.size,), np.float32)
+        q = array_at(part.laws[i], (part.shares.size,), np.float32)
         law, total, ids = _law(part, i, i)  # once more: to keep them all is dearer
         normalise(law, total)
         mass = _left(law, ids, q, weights[i])
@@ -343,7 +330,7 @@ def _verify(job, number, memory):
         num_accepted, token = _block(part)
     else:
         num_accepted, token = _match(part)
-    result = _array_at(job[Job.RESULTS] + number * 16, (2,), np.int64)
+    result = array_at(job[Job.RESULTS] + number * 16, (2,), np.int64)
     result[0], result[1] = num_accepted, token
 
 

@@ -41,6 +41,7 @@ class DFlashAttention(nn.Module):
         super().__init__()
         self.index = index
         self.head_dim = config.head_dim
+        self.scaling = float(self.head_dim**-0.5)
         layer = config.layer
         bias = bool(getattr(layer, "attention_bias", False))
         queries = layer.num_attention_heads * self.head_dim

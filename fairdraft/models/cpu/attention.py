@@ -19,7 +19,6 @@ from torch import Tensor
 
 from fairdraft.models.batch import FlatBatch
 from fairdraft.models.cpu import threads
-from fairdraft.models.cpu.attention_blocks import TILE
 from fairdraft.models.cpu.attention_kernels import BLOCK_QUERIES, CHUNK, kernel
 from fairdraft.models.cpu.vectors import FORMATS, LANES
 
@@ -34,27 +33,26 @@ class StepAttention:
     """
 
     def __init__(self, batch: FlatBatch) -> None:
-        tables = np.zeros((batch.num_requests, max(map(len, batch.block_tables))), np.int64)
-        for i, table in enumerate(batch.block_tables):
-            tables[i, : len(table)] = table
-        mask_starts = np.full(batch.num_requests, -1, np.int64)
-        masks, filled = [np.zeros(0, np.uint8)], 0
+        requests, blocks = batch.num_requests, max(map(len, batch.block_tables))
+        mask_starts, masks, filled = [-1] * requests, [], 0
         for i, mask in batch.ancestors.items():
             mask_starts[i] = filled
             masks.append(mask.cpu().numpy().astype(np.uint8).ravel())
             filled += mask.numel()
-        self._block_size = batch.block_size
         self._row_counts = batch.row_counts
-        self._tables = tables
         self._contexts = batch.context_lens
-        self._mask_starts = mask_starts
-        self._arrays = (
-            np.array(batch.cu_rows, np.int64),
-            np.array(batch.context_lens, np.int64),
-            tables,
-            mask_starts,
-            np.concatenate(masks),
-        )
+        self._trees = batch.ancestors
+        self._sizes = requests, blocks, batch.block_size
+        # One block: for a drafter's few rows, arrays took longer to make than to work on.
+        numbers = [*batch.cu_rows, *batch.context_lens, *mask_starts]
+        starts = 0, requests + 1, len(numbers), 2 * requests + 1  # in the kernel's order
+        for table in batch.block_tables:
+            numbers += table
+            numbers += [0] * (blocks - len(table))
+        self._numbers = np.array(numbers, np.int64)
+        self._masks = np.concatenate(masks) if masks else np.zeros(1, np.uint8)
+        first = self._numbers.ctypes.data
+        self._addresses = *(first + 8 * start for start in starts), self._masks.ctypes.data
         self._jobs: dict[tuple[Any, ...], _Job] = {}
 
     def attend(
@@ -104,35 +102,37 @@ class StepAttention:
             for first in range(0, rows, rows_a_piece)
         ]
         few = len(work) * kv_heads < _PIECES * threads.count()
-        counts = [self._whole_chunks(*piece) if few else 0 for piece in work]
         part = (values.shape[2] + LANES - 1) // LANES * LANES + 2
-        sizes = [
-            kv_heads * count * (last - first) * group * part
-            for count, (_, first, last) in zip(counts, work, strict=True)
-        ]
-        starts = np.cumsum([0, *sizes])
-        listed = np.column_stack([np.array(work, np.int64), counts, starts[:-1]])
-        chunks = np.array([(i, c) for i, n in enumerate(counts) for c in range(n)], np.int64)
-        numbers = np.array([scale, softcap or 0], np.float32)
-        parts = np.empty(starts[-1], np.float32)
-        held = (*self._arrays, numbers, listed, parts, chunks)
+        listed: list[int] = []
+        chunks: list[int] = []
+        size = 0
+        for i, (request, first, last) in enumerate(work):
+            count = self._whole_chunks(request, first) if few else 0
+            listed += request, first, last, count, size
+            size += kv_heads * count * (last - first) * group * part
+            for chunk in range(count):
+                chunks += i, chunk
+        held = (
+            np.array([scale, softcap or 0], np.float32),
+            np.array(listed, np.int64),
+            np.empty(size, np.float32),
+            np.array(chunks, np.int64),
+        )
         shapes = (*queries.shape, *keys.shape[:2], values.shape[2])
-        others = (*self._tables.shape, self._block_size, window or 0, len(work))
-        addresses = (a.ctypes.data for a in held)
+        others = (*self._sizes, window or 0, len(work))
+        addresses = (*self._addresses, *(a.ctypes.data for a in held))
         last_pass = np.array([0, 0, 0, 0, *shapes, *others, *addresses, 0], np.int64)
         passes = [(last_pass, len(work) * kv_heads)]
-        if len(chunks):
+        if chunks:
             apart = last_pass.copy()
-            apart[-1] = len(chunks)
-            passes.insert(0, (apart, len(chunks) * kv_heads))
+            apart[-1] = len(chunks) // 2
+            passes.insert(0, (apart, len(chunks) // 2 * kv_heads))
         return _Job(kernel(FORMATS[keys.dtype], FORMATS[out.dtype]), passes, held)
 
-    def _whole_chunks(self, request: int, first: int, last: int) -> int:
-        """Return how many chunks, from the first on, all of these rows see; one is no gain."""
-        context = int(self._contexts[request])
-        tree = self._mask_starts[request] >= 0
-        chunks = (context // TILE * TILE if tree else context + first + 1) // CHUNK
-        return chunks if chunks > 1 else 0
+    def _whole_chunks(self, request: int, first: int) -> int:
+        """Return how many chunks, from the first on, rows from `first` on see; one is no gain."""
+        shared = self._contexts[request] + (0 if request in self._trees else first + 1)
+        return shared // CHUNK if shared >= 2 * CHUNK else 0
 
 
 @dataclass(frozen=True)

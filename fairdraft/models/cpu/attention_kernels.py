@@ -11,6 +11,7 @@ import functools
 import numpy as np
 from numba import njit
 
+from fairdraft.compiled import array_at
 from fairdraft.models.cpu import threads
 from fairdraft.models.cpu.attention_blocks import (
     MIX_QUERIES,
@@ -22,7 +23,6 @@ from fairdraft.models.cpu.attention_blocks import (
     softmax_block,
 )
 from fairdraft.models.cpu.product import DTYPES
-from fairdraft.models.cpu.threads import array_at
 from fairdraft.models.cpu.vectors import LANES, Format, ask_for, exp, load, store
 
 CHUNK = 8 * TILE  # tokens whose softmax stands alone before it joins that of the tokens before

@@ -32,7 +32,7 @@ def activation(config: Any) -> str:
 
 
 @dataclass(frozen=True)
-class _Names:
+class ModuleNames:
     """What a family calls its modules.
 
     Args:
@@ -48,10 +48,11 @@ class _Names:
 
     def norm(self, owner: Any, name: str) -> Floats:
         """Return the weight of a norm, `NONE` where the module has none of this name."""
-        module = getattr(owner, name, None) if name else None
-        return NONE if module is None else floats(module.weight) + np.float32(self.norm_offset)
+        weight = getattr(getattr(owner, name, None), "weight", None) if name else None
+        return NONE if weight is None else floats(weight) + np.float32(self.norm_offset)
 
     def layer(self, layer: Any, config: Any, rotation: Rotation) -> Layer:
+        """Read one layer; its linear layers come to share their weights with the record's."""
         attention, mlp = layer.self_attn, layer.mlp
         first, second, third, fourth = (self.norm(layer, name) for name in self.norms)
         return Layer(
@@ -80,10 +81,10 @@ class _Names:
         )
 
 
-_LLAMA = _Names()
-_PHI3 = _Names(qkv=("qkv_proj",), gate_up=("gate_up_proj",))
-_OLMO2 = _Names(norms=("", "post_attention_layernorm", "", "post_feedforward_layernorm"))
-_GEMMA = _Names(
+LLAMA = ModuleNames()
+_PHI3 = ModuleNames(qkv=("qkv_proj",), gate_up=("gate_up_proj",))
+_OLMO2 = ModuleNames(norms=("", "post_attention_layernorm", "", "post_feedforward_layernorm"))
+_GEMMA = ModuleNames(
     norms=(
         "input_layernorm",
         "post_attention_layernorm",
@@ -99,7 +100,7 @@ def one_rotation(rotary: Any) -> Rotation:
     return Rotation(floats(rotary.inv_freq), float(rotary.attention_scaling))
 
 
-def _plain(names: _Names) -> Callable[[Any], Decoder]:
+def _plain(names: ModuleNames) -> Callable[[Any], Decoder]:
     """Make the reader of a family whose layers all rotate alike."""
 
     def read(model: Any) -> Decoder:
@@ -112,11 +113,11 @@ def _plain(names: _Names) -> Callable[[Any], Decoder]:
 def _smollm3(model: Any) -> Decoder:
     rotation = one_rotation(model.model.rotary_emb)
     turned = [layer.self_attn.use_rope for layer in model.model.layers]
-    return _LLAMA.decoder(model, [rotation if turns else NO_ROTATION for turns in turned])
+    return LLAMA.decoder(model, [rotation if turns else NO_ROTATION for turns in turned])
 
 
 def _granite(model: Any) -> Decoder:
-    decoder, config = _plain(_LLAMA)(model), model.config
+    decoder, config = _plain(LLAMA)(model), model.config
     return replace(
         decoder,
         layers=[replace(x, residual=float(config.residual_multiplier)) for x in decoder.layers],
@@ -154,12 +155,12 @@ READERS: dict[str, Callable[[Any], Decoder]] = {
     "gemma2": _gemma2,
     "gemma3_text": _gemma3,
     "granite": _granite,
-    "llama": _plain(_LLAMA),
-    "mistral": _plain(_LLAMA),
+    "llama": _plain(LLAMA),
+    "mistral": _plain(LLAMA),
     "olmo2": _plain(_OLMO2),
     "phi3": _plain(_PHI3),
-    "qwen2": _plain(_LLAMA),
-    "qwen3": _plain(_LLAMA),
+    "qwen2": _plain(LLAMA),
+    "qwen3": _plain(LLAMA),
     "smollm3": _smollm3,
 }
 
@@ -169,18 +170,28 @@ def obstacle(model: Any) -> str | None:
     config = model.config
     if config.model_type not in READERS:
         return f"layers of model type {config.model_type!r} are not known"
-    if model.device.type != "cpu":
-        return f"it is on {model.device}"
+    if model.lm_head.bias is not None:
+        return "its head has a bias"
+    return unfit(model, config, model.model.rotary_emb)
+
+
+def unfit(model: nn.Module, config: Any, rotary: Any) -> str | None:
+    """Return what of a model's layers no record can hold; None if there is nothing.
+
+    Args:
+        model: all of its linear layers must suit the kernels.
+        config: transformers' configuration of the layers.
+        rotary: transformers' module of rotary angles.
+    """
     if activation(config) not in GATES:
         return f"its activation is {activation(config)!r}; {', '.join(GATES)} are known"
-    kinds = model.model.rotary_emb.rope_type
+    kinds = rotary.rope_type
     unsteady = set(kinds.values() if isinstance(kinds, dict) else [kinds]) - STEADY_ROTATIONS
     if unsteady:
         return f"its rotary embedding is of kind {', '.join(sorted(unsteady))}"
-    if model.lm_head.bias is not None:
-        return "its head has a bias"
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and not kernel_fits(module.weight):
-            shape, dtype = tuple(module.weight.shape), module.weight.dtype
-            return f"the kernels cannot read {name}, {shape} in {dtype}"
+            weight = module.weight
+            shape = f"{tuple(weight.shape)} in {weight.dtype} on {weight.device}"
+            return f"the kernels cannot read {name}, {shape}"
     return None

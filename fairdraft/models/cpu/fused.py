@@ -52,6 +52,7 @@ class FusedLayers:
         normed: Tensor,
         norm: Floats,
         attention: PagedAttention,
+        positions: Tensor,
         layers: Collection[int] = (),
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """One flat batch through all layers.
@@ -61,6 +62,7 @@ class FusedLayers:
             normed: [T, K], what the first layer's attention reads, in `operand_dtype`.
             norm: [d], behind the last layer.
             attention: the step's, over the KV of these layers.
+            positions: [T] int64, that queries and keys are rotated to.
             layers: after how many layers the hidden state is kept.
 
         Returns:
@@ -69,15 +71,16 @@ class FusedLayers:
         batch, storage = attention.batch, attention.storage
         dtype, operand = storage.dtype, normed.dtype
         rows, size = x.shape
-        slots, positions = batch.slots.numpy(), batch.positions.numpy()
-        tables = {
-            rotation: rotation.at(positions) for rotation in {c.rotation for c in self.layers}
-        }
+        slots, places = batch.slots.numpy(), positions.numpy()
+        tables = {rotation: rotation.at(places) for rotation in {c.rotation for c in self.layers}}
         widths = len(self.layers[0].qkv.weight), len(self.layers[0].gate_up.weight)
         qkv, gate_up, added = (torch.empty(rows, width) for width in (*widths, size))
         inner = torch.empty(rows, widths[1] // 2, dtype=operand)
         queries = torch.empty(rows, self.layers[0].num_heads, storage.keys[0].shape[2], dtype=dtype)
         output = torch.empty(rows, size, dtype=operand)
+        # The same memory for the kernels; a conversion takes as long as a small kernel runs.
+        qkv_rows, gate_rows, added_rows = qkv.numpy(), gate_up.numpy(), added.numpy()
+        inner_rows, query_rows, output_rows = map(as_array, (inner, queries, output))
         hidden: dict[int, Tensor] = {}
         eps = self.eps
         for i, layer in enumerate(self.layers):
@@ -86,14 +89,14 @@ class FusedLayers:
             last = i + 1 == len(self.layers)
             product(layer.qkv.weight, normed, qkv)
             rowwise.rotate_and_store(
-                qkv.numpy(),
+                qkv_rows,
                 layer.qkv.bias,
                 *tables[layer.rotation],
                 layer.q_norm,
                 layer.k_norm,
                 eps,
                 slots,
-                as_array(queries),
+                query_rows,
                 as_array(keys),
                 as_array(values),
             )
@@ -101,26 +104,26 @@ class FusedLayers:
             product(layer.output.weight, read.reshape(rows, -1), added)
             rowwise.add_rms_norm(
                 x,
-                added.numpy(),
+                added_rows,
                 layer.output.bias,
                 attention_norm,
                 layer.residual,
                 mlp_norm,
                 eps,
-                as_array(output),
+                output_rows,
             )
             product(layer.gate_up.weight, output, gate_up)
-            layer.gate(gate_up.numpy(), layer.gate_up.bias, as_array(inner))
+            layer.gate(gate_rows, layer.gate_up.bias, inner_rows)
             product(layer.down.weight, inner, added)
             rowwise.add_rms_norm(
                 x,
-                added.numpy(),
+                added_rows,
                 layer.down.bias,
                 output_norm,
                 layer.residual,
                 norm if last else self.layers[i + 1].norms[0],
                 eps,
-                as_array(output),
+                output_rows,
             )
             normed = output
             if i + 1 in layers:
@@ -156,7 +159,7 @@ class FusedDecoder:
         rowwise.rms_norm(x, chosen[0].norms[0], decoder.eps, as_array(normed))
         first = {0: torch.from_numpy(x).to(embedding.dtype, copy=True)} if 0 in layers else {}
         stack = FusedLayers(chosen, decoder.eps)
-        normed, hidden = stack.run(x, normed, decoder.norm, attention, layers)
+        normed, hidden = stack.run(x, normed, decoder.norm, attention, batch.positions, layers)
         logits = product(decoder.head, normed[batch.logit_rows])
         if decoder.logits_divisor != 1 or decoder.logits_softcap:
             rowwise.bound_logits(logits.numpy(), decoder.logits_divisor, decoder.logits_softcap)

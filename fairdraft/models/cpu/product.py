@@ -20,9 +20,9 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from fairdraft.compiled import array_at
 from fairdraft.models.cpu import threads
 from fairdraft.models.cpu.processor import PATH, VectorPath
-from fairdraft.models.cpu.threads import array_at
 from fairdraft.models.cpu.vectors import (
     FLOATS,
     I64,

@@ -83,17 +83,19 @@ def embed(embedding, token_ids, factor, x):
 
 
 @njit(cache=True, **VECTOR)
-def rms_norm(x, weight, eps, out):
+def rms_norm(x, weight, eps, out, column=0):
     """out = x / rms(x) · weight, row by row; out = x where the weight is empty.
 
     Args:
         x: [M, d] float32.
         weight: [d].
         eps: added to the mean square.
-        out: [M, d], float32 or bfloat16 bits; its rows may be parts of longer ones.
+        out: [M, columns], float32 or bfloat16 bits, d columns of which are written. May be x.
+        column: the first of them.
     """
     for r in range(x.shape[0]):
-        row, result = x[r], out[r]
+        row = x[r]
+        result = out[r, column : column + row.size]
         if weight.size:
             scale = _inverse_rms(row, eps)
             for i in range(row.size):
@@ -157,6 +159,26 @@ def gelu_multiply(gate_up, bias, out):
         for i in range(f):
             exponent = twice * gate[i] * (np.float32(1) + cubic * gate[i] * gate[i])
             store(row, i, gate[i] / (np.float32(1) + exp(-exponent)) * up[i])
+
+
+@njit(cache=True, **VECTOR)
+def add_silu(x, inner, bias, out):
+    """out[r, h] = x[r] + silu(inner[r, h] + bias[h]): residual blocks side by side.
+
+    Args:
+        x: [M, d], float32 or bfloat16 bits.
+        inner: [M, H · d] float32.
+        bias: [H · d].
+        out: [M, H, d], float32 or bfloat16 bits.
+    """
+    d = x.shape[1]
+    for r in range(x.shape[0]):
+        if bias.size:
+            _add_scaled(inner[r], np.float32(1), bias)
+        for h in range(out.shape[1]):
+            row, source, target = inner[r, h * d : (h + 1) * d], x[r], out[r, h]
+            for i in range(d):
+                store(target, i, load(source, i) + row[i] / (np.float32(1) + exp(-row[i])))
 
 
 @njit(cache=True, **VECTOR)

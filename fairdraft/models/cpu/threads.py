@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from llvmlite import ir
-from numba import carray, cfunc, njit, types
+from numba import cfunc, njit, types
 from numba.extending import intrinsic
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
@@ -148,20 +148,6 @@ def _call(_context, kernel, arguments, piece):
         return cg.get_dummy_value()
 
     return types.void(types.uintp, types.uintp, types.int64), generate
-
-
-@intrinsic
-def _address_as_pointer(_context, address):
-    def generate(_cg, b, _signature, args):
-        return b.inttoptr(args[0], ir.IntType(8).as_pointer())
-
-    return types.voidptr(types.int64), generate
-
-
-@njit(inline="always")
-def array_at(address, shape, dtype):
-    """The array of this shape and dtype whose memory begins at an address."""
-    return carray(_address_as_pointer(address), shape, dtype)
 
 
 @njit(inline="always")

@@ -16,6 +16,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
+from fairdraft.compiled import EXP, LN2_HIGH, LN2_LOW, LOG2_E, exp_within
 from fairdraft.models.cpu.processor import PATH
 
 F32, F16, I8, I16, I32, I64 = (
@@ -107,43 +108,10 @@ def _narrow_to_half(_context, value):
     return types.int16(types.float32), generate
 
 
-@intrinsic
-def _power_of_two(_context, exponent):
-    """2 to the power of a whole float32 between −126 and 127."""
-
-    def generate(_cg, builder, _signature, args):
-        whole = builder.fptosi(args[0], I32)
-        bits = builder.shl(builder.add(whole, ir.Constant(I32, 127)), ir.Constant(I32, 23))
-        return builder.bitcast(bits, F32)
-
-    return types.float32(types.float32), generate
-
-
-_LOG2_E, _LN2_HIGH, _LN2_LOW = 1.44269504, 0.693359375, -2.12194440e-4
-_EXP = (
-    1.9875691500e-4,
-    1.3981999507e-3,
-    8.3334519073e-3,
-    4.1665795894e-2,
-    1.6666665459e-1,
-    5.0000001201e-1,
-)
-
-
 @njit(inline="always")
 def exp(x):
-    """e to the power of x, float32, to about one unit in the last place.
-
-    The C library's is called one number at a time; this one LLVM turns into vector code. Range
-    reduction to |r| ≤ ln 2 / 2 and a polynomial of degree 6 (Cephes' expf).
-    """
-    x = min(max(x, np.float32(-87.0)), np.float32(88.0))
-    n = np.floor(x * np.float32(_LOG2_E) + np.float32(0.5))
-    r = x - n * np.float32(_LN2_HIGH) - n * np.float32(_LN2_LOW)
-    p = np.float32(_EXP[0])
-    for i in range(1, len(_EXP)):
-        p = p * r + np.float32(_EXP[i])
-    return (p * r * r + r + np.float32(1)) * _power_of_two(n)
+    """e to the power of x, float32; the ends of `exp_within` stand for what lies outside."""
+    return exp_within(min(max(x, np.float32(-87.0)), np.float32(88.0)))
 
 
 def load(array, index):
@@ -301,11 +269,11 @@ def emit_exp(b, x):
         return b.call(function, arguments)
 
     x = call("minnum", call("maxnum", x, constant(-87.0)), constant(88.0))
-    n = call("floor", add_products(b, constant(0.5), x, constant(_LOG2_E)))
-    r = add_products(b, x, n, constant(-_LN2_HIGH))
-    r = add_products(b, r, n, constant(-_LN2_LOW))
-    p = constant(_EXP[0])
-    for coefficient in _EXP[1:]:
+    n = call("floor", add_products(b, constant(0.5), x, constant(LOG2_E)))
+    r = add_products(b, x, n, constant(-LN2_HIGH))
+    r = add_products(b, r, n, constant(-LN2_LOW))
+    p = constant(EXP[0])
+    for coefficient in EXP[1:]:
         p = add_products(b, constant(coefficient), p, r)
     p = b.fadd(add_products(b, r, b.fmul(p, r), r), constant(1.0))
     bits = b.add(b.fptosi(n, ints), ir.Constant(ints, [127] * LANES))

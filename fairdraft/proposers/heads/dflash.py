@@ -11,6 +11,7 @@ from fairdraft.heads.dflash import DFlashHead
 from fairdraft.models import FlatBatch, ModelRunner
 from fairdraft.proposers.base import Needs, Settled
 from fairdraft.proposers.drafting.drafter import Underway
+from fairdraft.proposers.heads.fused import block_pass
 from fairdraft.proposers.heads.parallel import ParallelDrafter
 from fairdraft.proposers.heads.runtime import HeadRuntime, logits_of
 from fairdraft.proposers.options import DraftShape
@@ -41,6 +42,7 @@ class DFlashDrafter(ParallelDrafter):
         super().__init__(head, target, shape, block - 1, reason)
         self.kv_layers = head.config.kv_layers
         self.runtime = HeadRuntime(head, target, self.kv_layers)
+        self._pass = block_pass(head, self.runtime)
         self.needs = Needs(head.config.layer_ids, 1 + shape.depth)
 
     @torch.inference_mode()
@@ -50,10 +52,7 @@ class DFlashDrafter(ParallelDrafter):
             return
         positions, slots = send(self.target.device, rows.positions, rows.slots)
         seen = torch.cat([rows.hidden[layer] for layer in self.head.config.layer_ids], dim=-1)
-        storage = self.runtime.kv()
-        for layer, (keys, values) in enumerate(self.head.context(seen, positions)):
-            storage.keys[layer][slots] = keys
-            storage.values[layer][slots] = values
+        self._pass.write(seen, positions, slots, self.runtime.kv())
 
     def room(self, slots: Sequence[int]) -> int:
         """Return room for any draft if a block fits: it runs whole or not at all."""
@@ -62,8 +61,7 @@ class DFlashDrafter(ParallelDrafter):
     def run_pass(self, underway: Sequence[Underway]) -> list[Tensor]:
         """Run one block a request: its newest token, then masks."""
         batch = self._blocks(underway)
-        embeds = self.runtime.embed(batch.token_ids)
-        found = self.head(embeds, batch.positions, self.runtime.attend(batch))
+        found = self._pass.run(batch.token_ids, batch.positions, self.runtime.attention(batch))
         logits = logits_of(self.head.lm_head, found[batch.logit_rows])
         return list(logits.view(len(underway), self.shape.depth, -1).unbind(1))
 

@@ -11,8 +11,8 @@ from fairdraft.heads.medusa import MedusaHead
 from fairdraft.models import ModelRunner
 from fairdraft.proposers.base import Needs, Settled
 from fairdraft.proposers.drafting.drafter import Underway
+from fairdraft.proposers.heads.fused import MedusaPass
 from fairdraft.proposers.heads.parallel import ParallelDrafter
-from fairdraft.proposers.heads.runtime import logits_of
 from fairdraft.proposers.options import DraftShape
 
 
@@ -33,6 +33,7 @@ class MedusaDrafter(ParallelDrafter):
     def __init__(self, head: MedusaHead, target: ModelRunner, shape: DraftShape) -> None:
         heads = head.config.num_heads
         super().__init__(head, target, shape, heads, f"the file has {heads} heads, one a token")
+        self._pass = MedusaPass(head, self.shape.depth)
         self._hidden: dict[str, Tensor] = {}
         self.last = len(target.layers)
         self.needs = Needs((self.last,))
@@ -55,5 +56,4 @@ class MedusaDrafter(ParallelDrafter):
     def run_pass(self, underway: Sequence[Underway]) -> list[Tensor]:
         """Run every head on every text's end."""
         ends = torch.stack([self._hidden[draft.request.request_id] for draft in underway])
-        states = self.head(ends)[: self.shape.depth]
-        return [logits_of(self.head.vocabulary(i), state) for i, state in enumerate(states)]
+        return self._pass.run(ends)

@@ -18,6 +18,7 @@ from fairdraft.models import FlatBatch, ModelRunner
 from fairdraft.proposers.base import Needs, Settled
 from fairdraft.proposers.drafting.drafter import Drafter, Underway
 from fairdraft.proposers.drafting.spans import Span, flat_batch
+from fairdraft.proposers.heads.fused import recurrent_pass
 from fairdraft.proposers.heads.runtime import HeadRuntime, logits_of
 from fairdraft.proposers.options import DraftShape
 from fairdraft.request import Request
@@ -93,6 +94,7 @@ class RecurrentDrafter(Drafter):
         self.kv_layers = kv_layers
         self.target_ids = head.target_ids
         self.runtime = HeadRuntime(head, target, kv_layers)
+        self._pass = recurrent_pass(head, self.runtime)
         self.needs = Needs(head.config.layer_ids, shape.most_run, next_token=True)
         self._states: dict[str, _State] = {}
         self._unwritten: set[int] = set()  # blocks whose rows were deferred, not run
@@ -269,7 +271,8 @@ class RecurrentDrafter(Drafter):
         for draft, state, last in zip(underway, states, batch.cu_rows[1:], strict=True):
             newest = range(last - draft.num_newest, last)
             state.outputs += [(normed[row], output[row]) for row in newest]
-        return logits_of(self.head.lm_head, normed[batch.logit_rows])
+        every = len(batch.logit_rows) == len(normed)  # of chains
+        return logits_of(self.head.lm_head, normed if every else normed[batch.logit_rows])
 
     def _run(
         self, batch: FlatBatch, hidden: Tensor, states: Sequence[_State]
@@ -279,8 +282,5 @@ class RecurrentDrafter(Drafter):
         Returns:
             [T, d] for the vocabulary, and [T, d] for the rows that follow.
         """
-        embeds = self.runtime.embed(batch.token_ids)
-        found: tuple[Tensor, Tensor] = self.head(
-            embeds, hidden, batch.positions, self.runtime.attend(self._shifted(batch, states))
-        )
-        return found
+        attention = self.runtime.attention(self._shifted(batch, states))
+        return self._pass.run(batch.token_ids, hidden, batch.positions, attention)

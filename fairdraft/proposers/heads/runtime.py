@@ -36,16 +36,24 @@ class HeadRuntime:
             self._storage = KVStorage(self.kv_layers, slots, dtype, self.target.device)
         return self._storage
 
-    def embed(self, token_ids: Tensor) -> Tensor:
-        """Return embeddings [R, d] of tokens [R], the file's own or the target's."""
+    @property
+    def embedding(self) -> Tensor:
+        """The embedding [V, d], the file's own or the target's."""
         own = self.head.embed_tokens
         module = self.target.model.get_input_embeddings() if own is None else own
-        rows: Tensor = module.weight.data[token_ids]
-        return rows
+        weight: Tensor = module.weight.data
+        return weight
 
-    def attend(self, batch: FlatBatch) -> Attend:
-        """Return how the head's layers read in a run: rows are written to their slots first."""
-        attention = PagedAttention(self.kv(), batch)
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Return embeddings [R, d] of tokens [R]."""
+        return self.embedding[token_ids]
+
+    def attention(self, batch: FlatBatch) -> PagedAttention:
+        """Return a run's attention over the head's KV."""
+        return PagedAttention(self.kv(), batch)
+
+    def attend(self, attention: PagedAttention) -> Attend:
+        """Return how the head's modules read in a run: rows are written to their slots first."""
 
         def read(layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
             attention.write(layer, keys, values)

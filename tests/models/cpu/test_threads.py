@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from fairdraft.compiled import array_at
 from fairdraft.models.cpu import threads
-from fairdraft.models.cpu.threads import Kernel, array_at, run
+from fairdraft.models.cpu.threads import Kernel, run
 
 
 def _count(arguments, number):  # type: ignore[no-untyped-def]
