@@ -23,6 +23,7 @@ class Verb(NamedTuple):
 
 
 VERBS = {
+    "advise": Verb("advise:advise", "Measure a model here; say whether and how to speculate."),
     "generate": Verb("generate:generate", "Continue a prompt, with speculation or without."),
     "demo": Verb("demo:demo", "Show a real model with speculation off and on, side by side."),
     "prove": Verb("prove:prove", "Prove on exact fractions that verification is lossless."),

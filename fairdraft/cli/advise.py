@@ -1,0 +1,360 @@
+"""`fairdraft advise`: whether to speculate with a model here, with which drafter, and its worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fairdraft.bench.datasets import DATASETS, load_prompts
+from fairdraft.cli.options import Device, Dtype, loading, speculative_config, words
+from fairdraft.cli.outputs import fold, require_writable, write_json
+from fairdraft.config import DTYPES, SpeculativeConfig, require, require_int
+from fairdraft.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+    from fairdraft.economics.costs.profile import Profile
+    from fairdraft.economics.planning.acceptance import Acceptance
+    from fairdraft.economics.planning.plan import Plan
+    from fairdraft.models import ModelRunner
+    from fairdraft.models.checkpoints import Checkpoint
+    from fairdraft.models.memory import MemoryNeed
+
+LOADS = (1, 8)  # requests at once that are priced
+KS = (1, 2, 4, 8)  # draft lengths that are timed; those between follow
+PROMPTS = 8
+SHIPPED = "eagle3"  # the head for the demo model that is tried with it
+SHARE = 0.6  # of the minutes go into step times, the rest into acceptance
+LEAST_ROUNDS = 5
+SPARE = 0.95  # of the memory that is free may be taken
+
+Tick = Callable[[str], None]
+
+
+def advise(
+    model: Annotated[str, typer.Argument(help='Hub id, folder, GGUF file, or "demo".')],
+    prompts: Annotated[
+        str | None, typer.Option(help="JSONL file of your prompts; shipped ones by default.")
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(help="Drafters to try, by name. Heads that ship are tried too.")
+    ] = "ngram,suffix",
+    speculative_json: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--speculative-config",
+            metavar="JSON",
+            help="vLLM's keys, for a drafter with a checkpoint; repeat.",
+        ),
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(help="Tokens of each answer.")] = 96,
+    minutes: Annotated[float, typer.Option(help="How long to measure.")] = 1.0,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    out: Annotated[Path | None, typer.Option(help="Where the advice goes as JSON.")] = None,
+) -> None:
+    """Measure a model here for a minute, and say whether to speculate, how, and what it is worth.
+
+    Memory is worked out before the weights are read. Then steps are timed with one request and with
+    eight, and each drafter's acceptance is counted on prompts, greedily. The figures are of
+    decoding: reading prompts takes the same time with and without.
+    """
+    require(dtype in DTYPES, f"dtype is {dtype!r}, but must be one of {', '.join(DTYPES)}")
+    require(0 < minutes <= 60, f"--minutes is {minutes:g}, but must lie in (0, 60]: 1 is usual")
+    require_int("--max-tokens", max_tokens, 8, "96 is usual")
+    if out is not None:
+        require_writable("--out", out)
+    texts = _texts(prompts)
+    configs = _configs(model, words(methods), speculative_json or [])
+
+    need, free, checkpoint = _load(model, dtype, device)
+    console = Console()
+    for sentence in _memory_sentences(model, need, free):
+        console.print(fold(sentence, console.width), highlight=False)
+    profile, found = _measure(model, checkpoint, configs, texts, max_tokens, minutes * 60)
+    _show(console, found, configs, profile)
+    if out is not None:
+        write_json(out, _record(model, need, free, profile, found, configs))
+        print(f"Written to {out}")
+
+
+def _texts(prompts: str | None) -> list[str]:
+    """Return the given prompts, or as many of each shipped kind."""
+    if prompts is not None:
+        return load_prompts(prompts, PROMPTS)
+    return [text for name in DATASETS for text in load_prompts(name, PROMPTS // len(DATASETS))]
+
+
+def _configs(
+    model: str, methods: Sequence[str], given: Sequence[str]
+) -> dict[str, SpeculativeConfig]:
+    """Return drafters to try, by method."""
+    from fairdraft.heads import shipped_head
+    from fairdraft.models.checkpoints import DEMO
+    from fairdraft.proposers import build_proposer
+
+    found = {name: SpeculativeConfig(name, max(KS)) for name in methods if name != "none"}
+    if model == DEMO:
+        folder = shipped_head(model, SHIPPED)
+        found.setdefault(SHIPPED, SpeculativeConfig(SHIPPED, model=folder))
+    for text in given:
+        config = speculative_config("", 0, text)
+        if config is not None:
+            found[config.method] = config
+    for config in found.values():
+        build_proposer(config)  # before the model, so that a misspelt name is told at once
+    require(bool(found), "--methods names no drafter: give one at least, such as ngram")
+    return found
+
+
+def _load(model: str, dtype: str, device: str) -> tuple[MemoryNeed, int, Checkpoint]:
+    """Load a model if it fits.
+
+    Raises:
+        ConfigError: it does not; the message says what would.
+    """
+    import torch
+
+    from fairdraft.models import load_checkpoint
+    from fairdraft.models.checkpoints import choose_device, find_folder
+    from fairdraft.models.memory import available_memory, memory_need
+
+    place = choose_device(device)
+    precision = torch.bfloat16 if dtype == "auto" else getattr(torch, dtype)
+    with loading(model):
+        need = memory_need(find_folder(model), precision)
+        free = available_memory(place)
+        _require_fit(model, need, free, place, precision)
+        return need, free, load_checkpoint(model, dtype, device)
+
+
+def _require_fit(
+    model: str, need: MemoryNeed, free: int, place: torch.device, dtype: torch.dtype
+) -> None:
+    room = int(free * SPARE)
+    if need.tokens(room) >= max(KS):
+        return
+    remedies = [
+        f"a model of up to {room / need.itemsize / 1e9:.1f} billion parameters fits in this dtype"
+    ]
+    if dtype.itemsize > 2 and need.weight_bytes // 2 < room:
+        remedies.insert(0, f"--dtype bfloat16 takes {_gib(need.weight_bytes // 2)} and fits")
+    remedies.append("more than one device is vLLM's work, whose log `fairdraft diagnose` reads")
+    raise ConfigError(
+        f"{model!r} has {need.parameters / 1e9:.2f} billion parameters, {_gib(need.weight_bytes)} "
+        f"in {str(dtype).removeprefix('torch.')}, but {_gib(free)} are free on {place}: "
+        f"{'; '.join(remedies)}"
+    )
+
+
+def _memory_sentences(model: str, need: MemoryNeed, free: int) -> list[str]:
+    tokens = need.tokens(int(free * SPARE))
+    each = min(tokens // max(LOADS), need.max_model_len)
+    return [
+        f"{model}: {need.parameters / 1e6:.0f} million parameters, {_gib(need.weight_bytes)} of "
+        f"weights, {need.kv_bytes_per_token / 1024:.1f} KiB of KV a token.",
+        f"Memory: {_gib(free)} free. It fits, with KV for {tokens:,} tokens in all, "
+        f"{each:,} of each of {max(LOADS)} requests; the model was made for "
+        f"{need.max_model_len:,} tokens a text.",
+    ]
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.2f} GiB"
+
+
+def _measure(
+    model: str,
+    checkpoint: Checkpoint,
+    configs: Mapping[str, SpeculativeConfig],
+    texts: Sequence[str],
+    max_tokens: int,
+    seconds: float,
+) -> tuple[Profile, Plan]:
+    """Time steps, count acceptance, and price every draft length."""
+    from fairdraft.economics.costs.step_costs import StepCosts
+    from fairdraft.economics.planning.planner import plan
+    from fairdraft.models import ModelRunner
+
+    runner = ModelRunner(checkpoint.model, tokenizer=checkpoint.tokenizer, name=model)
+    encoded = _encode(checkpoint.tokenizer, texts, runner.max_model_len - max_tokens - max(KS))
+    context = int(mean(map(len, encoded))) + max_tokens // 2
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+
+        def tick(what: str) -> None:
+            progress.update(task, description=what, advance=1)
+
+        profile = _profile(runner, checkpoint, configs, context, model, seconds * SHARE, tick)
+        each = seconds * (1 - SHARE) / len(configs)
+        acceptance = {
+            name: found
+            for name, config in configs.items()
+            if (found := _acceptance(runner, checkpoint, config, encoded, max_tokens, each, tick))
+        }
+    require(
+        bool(acceptance),
+        f"none of {', '.join(configs)} drafted a token on these prompts: leave speculation off, or "
+        "try a drafter that was trained for the model: --speculative-config",
+    )
+    return profile, plan(StepCosts.of_profile(profile), acceptance, concurrencies=LOADS)
+
+
+def _encode(tokenizer: Any, texts: Sequence[str], longest: int) -> list[list[int]]:
+    """Return prompts as token ids, through the chat template where there is one."""
+    found = []
+    for text in texts:
+        if tokenizer.chat_template:
+            messages = [{"role": "user", "content": text}]
+            text = tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, tokenize=False
+            )
+        ids = tokenizer.encode(text, add_special_tokens=not tokenizer.chat_template)
+        if len(ids) <= longest:
+            found.append(ids)
+    require(
+        bool(found),
+        f"each prompt is longer than the {longest} tokens that the model has room for: give "
+        "shorter ones, or fewer --max-tokens",
+    )
+    return found
+
+
+def _profile(
+    runner: ModelRunner,
+    checkpoint: Checkpoint,
+    configs: Mapping[str, SpeculativeConfig],
+    context: int,
+    model: str,
+    seconds: float,
+    tick: Tick,
+) -> Profile:
+    """Time steps and drafts in turns, until the time is over."""
+    from fairdraft.profiling import WARM_UP, ProfileGrid, Profiler
+    from fairdraft.telemetry.environment import benchmark_environment
+
+    grid = ProfileGrid(LOADS, KS, (context,), prefill=())
+    profiler = Profiler(runner, grid, list(configs.values()), checkpoint.tokenizer)
+    end, rounds = monotonic() + seconds, 0
+    while rounds < WARM_UP + LEAST_ROUNDS or monotonic() < end:
+        profiler.round(tick)
+        rounds += 1
+    return profiler.profile(model, benchmark_environment())
+
+
+def _acceptance(
+    runner: ModelRunner,
+    checkpoint: Checkpoint,
+    config: SpeculativeConfig,
+    prompts: Sequence[Sequence[int]],
+    max_tokens: int,
+    seconds: float,
+    tick: Tick,
+) -> Acceptance | None:
+    """Return the acceptance of a drafter on the prompts; None if it drafted nothing."""
+    from fairdraft.economics.planning.acceptance import Acceptance
+    from fairdraft.profiling import count_acceptance
+
+    counts = count_acceptance(
+        runner,
+        checkpoint.tokenizer,
+        checkpoint.eos_token_ids,
+        config,
+        prompts,
+        max_tokens,
+        max(LOADS),
+        seconds,
+        lambda _: tick(f"acceptance of {config.method}"),
+    )
+    if not counts.num_drafts:
+        return None
+    return Acceptance.of_counts(
+        counts.num_drafts,
+        counts.accepted_per_pos,
+        counts.num_steps,
+        counts.drafted_per_pos,
+        config.method,
+    )
+
+
+def _show(
+    console: Console, found: Plan, configs: Mapping[str, SpeculativeConfig], profile: Profile
+) -> None:
+    """Print what is gained at each load, the advice, and the lines to paste."""
+    from fairdraft.cli import plan_report as report
+    from fairdraft.peers.flags import ENGINES
+
+    best = found.best_method
+    console.print()
+    console.print(report.method_table(found))
+    for sentence in advice(found):
+        console.print(fold(sentence, console.width), highlight=False)
+    if not found.static_k(best):
+        return
+    print("\nTo paste:")
+    drafter = configs[best].model
+    for engine in ENGINES:
+        print(f"  {engine}: {report.paste_line(found, best, engine, drafter)}")
+
+
+def advice(found: Plan) -> list[str]:
+    """Return one sentence a load: on or off, with which drafter and k, and tokens per second.
+
+    Args:
+        found: drafters priced at `LOADS`.
+    """
+    sentences = []
+    for n in found.concurrencies:
+        choices = [found.choices[method, n] for method in found.methods]
+        cells = [choice.cell for choice in choices if choice is not None]
+        off = found.cells[found.methods[0], n, 0]
+        if not cells or off is None:
+            continue
+        best = max(cells, key=lambda cell: cell.speedup.value if cell.k else 1.0)
+        who = "1 request" if n == 1 else f"{n} requests"
+        plain = off.tokens_per_second
+        if not best.k:
+            sentences.append(
+                f"{who}: leave it off, {plain.value:.0f} tokens/s; no draft length of "
+                f"{', '.join(found.methods)} is surely faster."
+            )
+            continue
+        rate, gain = best.tokens_per_second, best.speedup
+        sentences.append(
+            f"{who}: {best.method} with k = {best.k}, {rate.value:.0f} tokens/s "
+            f"({rate.low:.0f} to {rate.high:.0f}) where off gives {plain.value:.0f}: "
+            f"{gain.value:.2f}× ({gain.low:.2f} to {gain.high:.2f})."
+        )
+    return sentences
+
+
+def _record(
+    model: str,
+    need: MemoryNeed,
+    free: int,
+    profile: Profile,
+    found: Plan,
+    configs: Mapping[str, SpeculativeConfig],
+) -> dict[str, Any]:
+    from fairdraft.economics.planning.record import plan_record
+
+    return {
+        "kind": "fairdraft advice",
+        "model": model,
+        "environment": dict(profile.environment),
+        "weight_bytes": need.weight_bytes,
+        "kv_bytes_per_token": need.kv_bytes_per_token,
+        "free_bytes": free,
+        "drafters": {name: config.model for name, config in configs.items()},
+        "advice": advice(found),
+        "plan": plan_record(found),
+    }
