@@ -44,6 +44,7 @@ PAUSE = 1.5  # intervals without a line: the engine was idle and said nothing
 AGREE = 0.15  # two ways to tell the interval may differ by so much
 BESIDE = 2.0  # seconds: lines of one window are written at once
 SLOWEST = 3600.0  # seconds: no interval is longer
+EVERY = 0.98  # of the steps: the seconds are not known well enough to tell more from all
 FINE = 0.25  # drafted tokens/s from which on their two places tell the seconds to 2%
 
 ASSUMED = (
@@ -191,6 +192,8 @@ def _read_windows(log: _Log, source: str, usual: float, drafts: bool) -> Reading
         found = [line for line in found if line.running]
     groups = _together(found, usual)
     seconds, notes = _interval(log.windows, groups, usual)
+    if not drafts:
+        notes = []  # it hangs on nothing then
     if not any(line.running for line in found):
         notes.append(NO_RUNNING)
     if log.cut:
@@ -278,6 +281,7 @@ def _reading(group: Sequence[_Line], seconds: float, source: str) -> Reading:
     told = [line.drafts for line in group if line.drafts is not None]
     rounds, accepted = sum(each.rounds for each in told), sum(each.accepted for each in told)
     rate, running = sum(line.rate for line in group), sum(line.running for line in group)
+    steps = rate * seconds - accepted
     usage = [line.usage for line in group if line.usage is not None]
     return Reading(
         source,
@@ -287,8 +291,8 @@ def _reading(group: Sequence[_Line], seconds: float, source: str) -> Reading:
         added([each.stood for each in told]),
         rate,
         running or None,
-        exact_rounds=all(each.exact for each in told),
-        steps=max(rate * seconds - accepted, rounds),
+        exact_rounds=not told,
+        steps=steps if rounds < EVERY * steps else rounds,
         seconds=seconds,
         generated=rate * seconds,
         engines=sum(line.engines for line in group),
