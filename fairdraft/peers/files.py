@@ -15,9 +15,13 @@ from fairdraft.peers.fairdraft import logs as fairdraft_logs
 from fairdraft.peers.llama_cpp import logs as llama_cpp_logs
 from fairdraft.peers.llama_cpp import responses as llama_cpp_responses
 from fairdraft.peers.sglang import bench as sglang_bench
+from fairdraft.peers.sglang import logs as sglang_logs
+from fairdraft.peers.sglang import responses as sglang_responses
 from fairdraft.peers.sglang import server_info as sglang_server_info
+from fairdraft.peers.sse import read_stream
 from fairdraft.peers.vllm import bench as vllm_bench
 from fairdraft.peers.vllm import logs as vllm_logs
+from fairdraft.peers.vllm import responses as vllm_responses
 from fairdraft.peers.vllm.sweep import read_sweep
 
 JSON_READERS: tuple[Callable[[Sequence[Record], str], list[Reading] | None], ...] = (
@@ -27,9 +31,12 @@ JSON_READERS: tuple[Callable[[Sequence[Record], str], list[Reading] | None], ...
     sglang_bench.read_rows,
     sglang_server_info.read_server_info,
     llama_cpp_responses.read_responses,
+    sglang_responses.read_responses,
+    vllm_responses.read_responses,
 )
 TEXT_READERS: tuple[Callable[[str, str], list[Reading] | None], ...] = (
     vllm_logs.read_log,
+    sglang_logs.read_log,
     llama_cpp_logs.read_log,
     metrics.read_page,
 )
@@ -81,7 +88,7 @@ def read_all(path: str | Path) -> list[Reading]:
     if path.is_dir():
         return [reading for _, reading in read_sweep(path)]
     text, source = _text(path), str(path)
-    records = _records(text)
+    records = read_stream(text, source) or _records(text)
     found: list[Reading] | None = None
     if isinstance(records, list):
         found = next((each for read in JSON_READERS if (each := read(records, source))), None)
