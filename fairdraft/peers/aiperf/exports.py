@@ -145,7 +145,7 @@ def _ended(record: Record) -> bool:
     meta = record["metadata"]
     if not isinstance(meta, Mapping) or record.get("error") or meta.get("was_cancelled"):
         return False
-    return meta.get("benchmark_phase", "profiling") == "profiling"
+    return bool(meta.get("benchmark_phase", "profiling") == "profiling")
 
 
 def _mean(record: Record, name: str, source: str) -> float | None:

@@ -60,11 +60,11 @@ def _counts(record: Record, source: str) -> list[Answer | None]:
         return [None]
     found: list[Answer | None] = []
     for choice in choices:
-        stats = None
+        told: object = None
         if isinstance(choice, Mapping):
-            stats = choice.get("speculative_decoding") or choice.get("speculative_decoding_stats")
+            told = choice.get("speculative_decoding") or choice.get("speculative_decoding_stats")
         alone = tokens if len(choices) == 1 else None
-        found.append(answer(stats, source, alone, seconds) if isinstance(stats, Mapping) else None)
+        found.append(answer(told, source, alone, seconds) if isinstance(told, Mapping) else None)
     return found or [None]
 
 
