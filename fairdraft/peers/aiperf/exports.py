@@ -20,6 +20,7 @@ from fairdraft.peers.vllm.responses import answer
 COUNTS = ("total_spec_decode_steps", "total_accepted_draft_tokens", "total_draft_tokens")
 POOLED = "pooled_spec_decode_acceptance_histogram"
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "seconds": 1.0}
+_LATEST = 1e19  # nanoseconds since 1970
 NOT_STREAMED = "answers were not streamed: no latency between tokens is known"
 PARTLY = "{} of {} requests failed, were cancelled or warmed up, and are left out"
 NO_DRAFTS = "the export says nothing of drafts, nor of chunks"
@@ -86,8 +87,8 @@ def read_records(records: Sequence[Record], source: str) -> list[Reading] | None
     drafted: list[Answer] = []
     for record in ended:
         meta, metrics = part(record, "metadata", source), part(record, "metrics", source)
-        starts.append(number(meta, "request_start_ns", source) / 1e9)
-        ends.append(number(meta, "request_end_ns", source) / 1e9)
+        starts.append(number(meta, "request_start_ns", source, _LATEST) / 1e9)
+        ends.append(number(meta, "request_end_ns", source, _LATEST) / 1e9)
         tokens = _value(metrics, "output_sequence_length", source) or 0.0
         per_token = _value(metrics, "inter_token_latency", source)
         latencies += _value(metrics, "request_latency", source) or 0.0
