@@ -80,6 +80,15 @@ class _Log:
             if request is not None:
                 self.requests.remove(request)
 
+    def leave_out_the_short(self) -> None:
+        """Leave out requests that tell less than others: one version wrote all of these lines."""
+        whole = self.requests
+        for told in (lambda each: each.rounds is not None, lambda each: bool(each.stood)):
+            if any(told(each) for each in whole):
+                whole = [each for each in whole if told(each) or not each.drafted]
+        self.cut += len(self.requests) - len(whole)
+        self.requests = whole
+
     def _drop(self, key: str) -> None:
         if (request := self._open.pop(key, None)) is not None:
             self.requests.remove(request)
@@ -101,6 +110,7 @@ def read_log(text: str, source: str) -> list[Reading] | None:
     log = _Log()
     for line in lines(text):
         log.add(line)
+    log.leave_out_the_short()
     if log.drafts and not log.timed:
         raise ReadingError(
             f"{source!r} has 'draft acceptance' but no 'eval time' lines: give the whole log"
@@ -143,4 +153,7 @@ def _add(found: re.Match[str], request: Request) -> bool:
     if gained > 0 and accepted:
         request.rounds = min(accepted / gained, drafted)
         request.stood = tuple(min(rate, 1.0) * request.rounds for rate in rates)
+    elif length and not accepted:  # nothing tells how many drafts nothing stood of: all steps
+        request.rounds = min(request.steps, float(drafted))
+        request.stood = (0.0,) * len(rates)
     return True

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from fairdraft.errors import ReadingError
 from fairdraft.peers.base import Reading
-from fairdraft.peers.windows import join
+from fairdraft.peers.windows import join, without_drafts
 
 EVERY_STEP = "steps without a draft count as rounds, so k and the acceptance length read low"
 ONE_BY_ONE = "speeds are of one request: how many ran side by side is not told"
@@ -96,6 +96,7 @@ def reading(
     told = all(each.rounds is not None or not each.drafted for each in requests)
     counted = sum(each.drafted for each in statistics)
     notes = (*notes, ONE_BY_ONE) if len(requests) > 1 else notes
+    notes += without_drafts([each.drafted > 0 for each in requests], "requests")
     if drafted and not (told or counted):
         notes = (*notes, EVERY_STEP)
     windows = [_window(each, source, told) for each in requests if each.steps > 0]

@@ -20,7 +20,7 @@ from fairdraft.errors import ReadingError
 from fairdraft.peers.base import Reading
 from fairdraft.peers.lines import lines, pod_of, time_of
 from fairdraft.peers.sglang.rates import draft_tokens
-from fairdraft.peers.windows import join, mean, total
+from fairdraft.peers.windows import join, mean, total, without_drafts
 
 DECODE, PREFILL = "Decode batch", "Prefill batch"
 INTERVAL = 40  # steps between two lines, unless it was set otherwise
@@ -158,6 +158,7 @@ def _whole(
     k = draft_tokens([(x.length, x.rate) for x in steady if x.length is not None])
     if speculates:
         notes += [k.note] if told else [k.note, STEPS.format(apart)]
+    notes += without_drafts([line.length is not None for line in steady], "lines")
     windows = [_window(line, apart, k.tokens, source) for line in steady]
     whole = replace(
         join(windows, source, tuple(notes)),

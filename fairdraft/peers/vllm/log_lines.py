@@ -46,6 +46,7 @@ class Log:
 
     windows: list[Line] = field(default_factory=list)
     totals: list[v0.Totals] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)  # of all lines, cut or not
     cut: int = 0
     twice: int = 0
     _seen: dict[str, Line | None] = field(default_factory=dict)
@@ -55,8 +56,12 @@ class Log:
     def add(self, line: str) -> None:
         marks = [i for mark in (THROUGHPUT, DRAFTS, v0.TOTALS) for i in _places(line, mark)]
         if not marks:
+            if _is_stump(line):
+                self._lose_drafts()
             return
         when = time_of(line, min(marks))
+        if when is not None:
+            self.times.append(when)
         if len(marks) > 1:
             self._lose_drafts()
             self._current = None
@@ -114,6 +119,12 @@ class Log:
 
     def end(self) -> None:
         self.cut += self._early is not None
+
+
+def _is_stump(line: str) -> bool:
+    """Whether a line was cut off before it says that it is one of drafts."""
+    words = line.rpartition("] ")[2].strip()
+    return "metrics.py:" in line or (bool(words) and DRAFTS.startswith(words))
 
 
 def _places(line: str, mark: str) -> list[int]:

@@ -25,8 +25,8 @@ from fairdraft.peers.base import Reading
 from fairdraft.peers.lines import lines
 from fairdraft.peers.vllm import v0
 from fairdraft.peers.vllm.drafts import DRAFTS
-from fairdraft.peers.vllm.log_lines import THROUGHPUT, Line, Log
-from fairdraft.peers.windows import added, join
+from fairdraft.peers.vllm.log_lines import BESIDE, THROUGHPUT, Line, Log
+from fairdraft.peers.windows import added, join, without_drafts
 
 INTERVAL, INTERVAL_V0 = 10.0, 5.0  # seconds between two lines, unless it was set otherwise
 PAUSE = 1.5  # intervals without a line: the engine was idle and said nothing
@@ -77,11 +77,12 @@ def _read_windows(log: Log, source: str, usual: float, drafts: bool) -> Reading:
     if any(line.running for line in found):
         found = [line for line in found if line.running]
     groups = _together(found, usual)
-    seconds, notes = _interval(log.windows, groups, usual)
+    seconds, notes = _interval(log.times, groups, usual)
     if not drafts:
         notes = []  # it hangs on nothing then
     if not any(line.running for line in found):
         notes.append(NO_RUNNING)
+    notes += without_drafts([line.drafts is not None for line in found], "windows")
     if log.cut:
         notes.append(CUT.format(log.cut))
     if log.twice:
@@ -119,29 +120,24 @@ def _together(found: Sequence[Line], usual: float) -> list[list[Line]]:
 
 
 def _interval(
-    every: Sequence[Line], groups: Sequence[Sequence[Line]], usual: float
+    times: Sequence[float], groups: Sequence[Sequence[Line]], usual: float
 ) -> tuple[float, list[str]]:
     """Return the seconds of a window, and what is to be said about them.
 
     Times tell them to a second; draft tokens over draft tokens a second tell them well, but a
     line after a pause counts the pause in, so the shortest of them counts.
     """
-    times = [group[0].when for group in _together(every, usual) if group[0].when is not None]
-    gaps = [b - a for a, b in pairwise(times) if 0 < b - a < SLOWEST]
-    by_time = by_tokens = None
-    if gaps:
-        middle = median(gaps)
-        steady = [gap for gap in gaps if gap < PAUSE * middle]
-        by_time = sum(steady) / len(steady)
+    gaps = [b - a for a, b in pairwise(times) if BESIDE < b - a < SLOWEST]
     told = [line.drafts for group in groups for line in group if line.drafts is not None]
     spans = [each.drafted / each.speed for each in told if each.speed >= FINE]
-    if spans:
-        by_tokens = min(spans)
-    if by_time is None:
-        if by_tokens is None:
-            return usual, [ASSUMED.format(usual)]
-        return by_tokens, []
-    if by_tokens is not None and abs(by_tokens - by_time) <= AGREE * by_time:
+    by_tokens = min(spans, default=None)
+    if not gaps:
+        return (usual, [ASSUMED.format(usual)]) if by_tokens is None else (by_tokens, [])
+    middle = median(gaps)
+    steady = [gap for gap in gaps if gap < PAUSE * middle]
+    by_time = sum(steady) / len(steady)
+    # Lines may be missing too, and then the times are too far apart.
+    if by_tokens is not None and by_tokens < (1 + AGREE) * by_time:
         return by_tokens, []
     return by_time, []
 
