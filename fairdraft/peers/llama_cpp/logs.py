@@ -83,9 +83,10 @@ class _Log:
     def leave_out_the_short(self) -> None:
         """Leave out requests that tell less than others: one version wrote all of these lines."""
         whole = self.requests
-        for told in (lambda each: each.rounds is not None, lambda each: bool(each.stood)):
-            if any(told(each) for each in whole):
-                whole = [each for each in whole if told(each) or not each.drafted]
+        if any(each.rounds is not None for each in whole):
+            whole = [each for each in whole if each.rounds is not None or not each.drafted]
+        if any(each.stood for each in whole):
+            whole = [each for each in whole if each.stood or not each.drafted]
         self.cut += len(self.requests) - len(whole)
         self.requests = whole
 
