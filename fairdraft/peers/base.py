@@ -13,6 +13,13 @@ Record = Mapping[str, Any]
 
 DECIMAL = r"\d+(?:\.\d+)?"  # as it stands in a log
 MOST = 1e15  # no count and no time is larger
+UNKNOWN_K = (
+    "k is not in the file: the acceptance rate and the most that k can reach are not known, and k "
+    "is the least that it can be"
+)
+UNKNOWN_DRAFTS = (
+    "the file says nothing of drafts: it is taken for a run without speculation, be sure that it is"
+)
 _ROUNDING = 1.01  # shares printed to three places multiply back to a little more than was counted
 _FIXED = 0.99  # of the drafts that a fixed k would make; the ends of texts trim a few
 
@@ -35,9 +42,27 @@ class Reading:
         steps: decoding steps, each counted once for every request in it, those without a draft
             included; None if it is not said.
         stated_k: longest path of a draft, where the source says it or drafts are trees.
+        max_k: the longest draft that was allowed, where the source says it.
+        drafted_is_known: whether the source says what was drafted. If not, `drafted` is the least
+            that it can have been: k and what hangs on it (acceptance rate, the most that k can
+            reach) cannot be told, and a reading that drafted nothing may have speculated.
         label: which of a file's measurements it is; empty if there is one.
         notes: what biases it, each a phrase.
         method: who drafted, where the source says it; empty if it does not.
+        windows: the stretches, one after the other, that the source tells of one by one: each a
+            reading of its own whose counts add up to these; empty where it tells one total.
+        seconds: how long the stretch was; None if it is not said.
+        generated: tokens in it, all requests together; None if it is not said.
+        engines: how many engines share the requests, each with steps of its own.
+        prompt_tokens_per_second: prefilled, all requests together; None if it is not said.
+        waiting: mean number of requests that wait to be admitted; None if it is not said.
+        kv_usage: mean share of the KV blocks in use, from 0 to 1; None if it is not said.
+        preemptions: requests that lost their blocks and began anew; None if it is not said.
+        draft_seconds: drafting, of one engine step: a part of the step time, mean over steps with
+            and without a draft; None if it is not said.
+        inter_token_seconds: inter-token latency, from a request's first token on: seconds / tokens.
+        inter_chunk_seconds: inter-chunk latency, between two outputs that reach the client, each
+            the tokens of one step: seconds / chunks.
 
     Raises:
         ReadingError: the counts cannot be.
@@ -58,13 +83,27 @@ class Reading:
     label: str = ""
     notes: tuple[str, ...] = ()
     method: str = ""
+    windows: tuple[Reading, ...] = ()
+    seconds: float | None = None
+    generated: float | None = None
+    engines: int = 1
+    prompt_tokens_per_second: float | None = None
+    waiting: float | None = None
+    kv_usage: float | None = None
+    preemptions: float | None = None
+    draft_seconds: float | None = None
+    inter_token_seconds: float | None = None
+    inter_chunk_seconds: float | None = None
+    max_k: float | None = None
+    drafted_is_known: bool = True
 
     def __post_init__(self) -> None:
-        told = (self.tokens_per_second, self.requests, self.step_seconds, self.steps, self.stated_k)
-        counts = (self.rounds, self.drafted, self.accepted, *self.accepted_per_position)
-        for value in (*counts, *self.drafted_per_position, *(x for x in told if x is not None)):
+        figures = [x for x in vars(self).values() if type(x) in (int, float)]
+        for value in (*figures, *self.accepted_per_position, *self.drafted_per_position):
             if not 0 <= value <= MOST:
                 self._refuse(f"holds the figure {value}, but counts and times are not below 0")
+        if self.kv_usage is not None and self.kv_usage > _ROUNDING:
+            self._refuse(f"uses {self.kv_usage:.0%} of the KV blocks")
         if self.accepted > self.drafted:
             self._refuse(
                 f"says that {self.accepted:.0f} of {self.drafted:.0f} draft tokens were accepted"
@@ -113,6 +152,14 @@ class Reading:
         return 1 + (self.acceptance_length - 1) * self.draft_share
 
     @property
+    def prompt_share(self) -> float | None:
+        """Share of prompt tokens in all that were computed; None if it is not said."""
+        if self.prompt_tokens_per_second is None or self.tokens_per_second is None:
+            return None
+        both = self.prompt_tokens_per_second + self.tokens_per_second
+        return self.prompt_tokens_per_second / both if both else None
+
+    @property
     def survivals(self) -> tuple[float, ...]:
         """S_1, S_2, …: out of the rounds that drafted so far if they are known, else of all."""
         all_rounds = (self.rounds,) * len(self.accepted_per_position)
@@ -131,6 +178,8 @@ class Reading:
             )
         if self.speculates and not self.exact_rounds:
             found.append("rounds are worked out, not counted")
+        if not self.drafted_is_known:
+            found.append(UNKNOWN_K if self.speculates else UNKNOWN_DRAFTS)
         return tuple(found)
 
     @property
@@ -163,31 +212,31 @@ def parse_json(text: str) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def optional(record: Record, name: str, source: str) -> float | None:
+def optional(record: Record, name: str, source: str, most: float = MOST) -> float | None:
     """Return a number that may be absent or null.
 
     Raises:
-        ReadingError: it is there, but is no number from 0 to `MOST`.
+        ReadingError: it is there, but is no number from 0 to `most`.
     """
     value = record.get(name)
     if value is None:
         return None
     known = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (known and 0 <= value <= MOST):
+    if not (known and 0 <= value <= most):
         raise ReadingError(
-            f"{source!r}: {name} is {value!r:.40}, but must be a number from 0 to {MOST:g}: "
+            f"{source!r}: {name} is {value!r:.40}, but must be a number from 0 to {most:g}: "
             "give the file as the engine wrote it"
         )
     return float(value)
 
 
-def number(record: Record, name: str, source: str) -> float:
+def number(record: Record, name: str, source: str, most: float = MOST) -> float:
     """Return a number that must be there.
 
     Raises:
-        ReadingError: it is absent, or no number from 0 to `MOST`.
+        ReadingError: it is absent, or no number from 0 to `most`.
     """
-    value = optional(record, name, source)
+    value = optional(record, name, source, most)
     if value is None:
         raise ReadingError(f"{source!r} lacks {name!r}: give the file as the engine wrote it")
     return value
