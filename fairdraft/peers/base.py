@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from fairdraft.errors import ReadingError
@@ -38,6 +38,20 @@ class Reading:
         label: which of a file's measurements it is; empty if there is one.
         notes: what biases it, each a phrase.
         method: who drafted, where the source says it; empty if it does not.
+        windows: the stretches, one after the other, that the source tells of one by one: each a
+            reading of its own whose counts add up to these; empty where it tells one total.
+        seconds: how long the stretch was; None if it is not said.
+        generated: tokens in it, all requests together; None if it is not said.
+        engines: how many engines share the requests, each with steps of its own.
+        prompt_tokens_per_second: prefilled, all requests together; None if it is not said.
+        waiting: mean number of requests that wait to be admitted; None if it is not said.
+        kv_usage: mean share of the KV blocks in use, from 0 to 1; None if it is not said.
+        preemptions: requests that lost their blocks and began anew; None if it is not said.
+        draft_seconds: drafting, of one engine step: a part of the step time, mean over steps with
+            and without a draft; None if it is not said.
+        inter_token_seconds: inter-token latency, from a request's first token on: seconds / tokens.
+        inter_chunk_seconds: inter-chunk latency, between two outputs that reach the client, each
+            the tokens of one step: seconds / chunks.
 
     Raises:
         ReadingError: the counts cannot be.
@@ -58,13 +72,26 @@ class Reading:
     label: str = ""
     notes: tuple[str, ...] = ()
     method: str = ""
+    windows: tuple[Reading, ...] = ()
+    seconds: float | None = None
+    generated: float | None = None
+    engines: int = 1
+    prompt_tokens_per_second: float | None = None
+    waiting: float | None = None
+    kv_usage: float | None = None
+    preemptions: float | None = None
+    draft_seconds: float | None = None
+    inter_token_seconds: float | None = None
+    inter_chunk_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        told = (self.tokens_per_second, self.requests, self.step_seconds, self.steps, self.stated_k)
-        counts = (self.rounds, self.drafted, self.accepted, *self.accepted_per_position)
-        for value in (*counts, *self.drafted_per_position, *(x for x in told if x is not None)):
+        told = [getattr(self, each.name) for each in fields(self)]
+        figures = [x for x in told if isinstance(x, int | float)]
+        for value in (*figures, *self.accepted_per_position, *self.drafted_per_position):
             if not 0 <= value <= MOST:
                 self._refuse(f"holds the figure {value}, but counts and times are not below 0")
+        if self.kv_usage is not None and self.kv_usage > _ROUNDING:
+            self._refuse(f"uses {self.kv_usage:.0%} of the KV blocks")
         if self.accepted > self.drafted:
             self._refuse(
                 f"says that {self.accepted:.0f} of {self.drafted:.0f} draft tokens were accepted"
@@ -111,6 +138,14 @@ class Reading:
     def tokens_per_step(self) -> float:
         """1 + accepted / decoding steps, steps without a draft included."""
         return 1 + (self.acceptance_length - 1) * self.draft_share
+
+    @property
+    def prompt_share(self) -> float | None:
+        """Share of prompt tokens in all that were computed; None if it is not said."""
+        if self.prompt_tokens_per_second is None or self.tokens_per_second is None:
+            return None
+        both = self.prompt_tokens_per_second + self.tokens_per_second
+        return self.prompt_tokens_per_second / both if both else None
 
     @property
     def survivals(self) -> tuple[float, ...]:

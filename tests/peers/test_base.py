@@ -75,3 +75,14 @@ def test_fields_of_another_shape() -> None:
     with pytest.raises(ReadingError, match="must be a JSON object"):
         part({"times": 3}, "times", "x.json")
     assert numbers({}, "rates", "x.json") == ()
+
+
+def test_prompts_are_a_share_of_what_was_computed() -> None:
+    assert Reading("x", tokens_per_second=25, prompt_tokens_per_second=75).prompt_share == 0.75
+    assert Reading("x", tokens_per_second=25).prompt_share is None
+    assert Reading("x", tokens_per_second=0, prompt_tokens_per_second=0).prompt_share is None
+
+
+def test_no_more_of_the_cache_is_used_than_there_is() -> None:
+    with pytest.raises(ReadingError, match="uses 950% of the KV blocks"):
+        Reading("x", kv_usage=9.5)
