@@ -13,6 +13,13 @@ Record = Mapping[str, Any]
 
 DECIMAL = r"\d+(?:\.\d+)?"  # as it stands in a log
 MOST = 1e15  # no count and no time is larger
+UNKNOWN_K = (
+    "k is not in the file: the acceptance rate and the most that k can reach are not known, and k "
+    "is the least that it can be"
+)
+UNKNOWN_DRAFTS = (
+    "the file says nothing of drafts: it is taken for a run without speculation, be sure that it is"
+)
 _ROUNDING = 1.01  # shares printed to three places multiply back to a little more than was counted
 _FIXED = 0.99  # of the drafts that a fixed k would make; the ends of texts trim a few
 
@@ -35,6 +42,10 @@ class Reading:
         steps: decoding steps, each counted once for every request in it, those without a draft
             included; None if it is not said.
         stated_k: longest path of a draft, where the source says it or drafts are trees.
+        max_k: the longest draft that was allowed, where the source says it.
+        drafted_is_known: whether the source says what was drafted. If not, `drafted` is the least
+            that it can have been: k and what hangs on it (acceptance rate, the most that k can
+            reach) cannot be told, and a reading that drafted nothing may have speculated.
         label: which of a file's measurements it is; empty if there is one.
         notes: what biases it, each a phrase.
         method: who drafted, where the source says it; empty if it does not.
@@ -83,10 +94,12 @@ class Reading:
     draft_seconds: float | None = None
     inter_token_seconds: float | None = None
     inter_chunk_seconds: float | None = None
+    max_k: float | None = None
+    drafted_is_known: bool = True
 
     def __post_init__(self) -> None:
         told = [getattr(self, each.name) for each in fields(self)]
-        figures = [x for x in told if isinstance(x, int | float)]
+        figures = [x for x in told if isinstance(x, int | float) and not isinstance(x, bool)]
         for value in (*figures, *self.accepted_per_position, *self.drafted_per_position):
             if not 0 <= value <= MOST:
                 self._refuse(f"holds the figure {value}, but counts and times are not below 0")
@@ -166,6 +179,8 @@ class Reading:
             )
         if self.speculates and not self.exact_rounds:
             found.append("rounds are worked out, not counted")
+        if not self.drafted_is_known:
+            found.append(UNKNOWN_K if self.speculates else UNKNOWN_DRAFTS)
         return tuple(found)
 
     @property

@@ -46,6 +46,8 @@ def join(windows: Sequence[Reading], source: str, notes: tuple[str, ...] = ()) -
         waiting=mean(windows, lambda each: each.waiting),
         kv_usage=mean(windows, lambda each: each.kv_usage),
         preemptions=total(windows, lambda each: each.preemptions),
+        max_k=max((each.max_k for each in windows if each.max_k is not None), default=None),
+        drafted_is_known=all(each.drafted_is_known for each in windows),
     )
 
 
