@@ -25,7 +25,7 @@ CAUSES = (
 HEALTHY = "nothing"  # a fleet that pays: no cause is there to be found
 PAYS = 1.15  # speedup of a healthy fleet at least
 LOSES = 0.93  # and of one with a fault at most
-TRIAL = 1500  # of requests' steps that are run to learn what a fleet gives
+TRIAL = 3000  # of requests' steps that are run to learn what a fleet gives
 ATTEMPTS = 400
 
 
@@ -105,9 +105,9 @@ def plant(cause: str, fleet: Fleet, noise: Noise) -> Fleet:
 
 
 def throughput(fleet: Fleet, speculates: bool, seed: int) -> float:
-    """Return tokens a second of a short run."""
-    server = Server(fleet, speculates, Noise(seed))
-    ran = [server.step() for _ in range(max(150, TRIAL // fleet.streams))]
+    """Return tokens a second of a short run at an even load."""
+    server = Server(dataclasses.replace(fleet, swing=0.0), speculates, Noise(seed))
+    ran = [server.step() for _ in range(max(250, TRIAL // fleet.streams))]
     return sum(step.tokens for step in ran) / server.now
 
 

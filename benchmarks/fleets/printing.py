@@ -81,10 +81,12 @@ def vllm_log(server: Server, windows: int, noise: Noise) -> tuple[str, ...]:
     """Print vLLM's log: two lines a window, and the access log between them."""
     lines: list[str] = []
     named = "(APIServer pid=7) " if noise.chance(0.5) else ""
+    counts = noise.chance(0.5)  # newer ones tell preemptions, where there were some
     idle = noise.uniform(0, 0.9) if noise.chance(0.2) else 0.0  # the first window begins earlier
     for now, found in windows_of(server, windows):
         seconds = found.seconds / (1 - idle)
         idle = 0.0
+        preempted = f"Preemptions: {found.preempted}, " if counts and found.preempted else ""
         stamp = f"{named}INFO {MONTH:02d}-{DAY:02d} {clock(now)}"
         lines += ['INFO:     127.0.0.1:53412 - "POST /v1/completions HTTP/1.1" 200 OK'] * min(
             3, found.tokens // 400
@@ -93,7 +95,7 @@ def vllm_log(server: Server, windows: int, noise: Noise) -> tuple[str, ...]:
             f"{stamp} [loggers.py:259] Engine 000: Avg prompt throughput: "
             f"{found.prompt / seconds:.1f} tokens/s, Avg generation throughput: "
             f"{found.tokens / seconds:.1f} tokens/s, Running: {found.running} reqs, Waiting: "
-            f"{found.waiting} reqs, GPU KV cache usage: {100 * found.kv / server.pool:.1f}%, "
+            f"{found.waiting} reqs, {preempted}GPU KV cache usage: {100 * found.kv / server.pool:.1f}%, "
             "Prefix cache hit rate: 0.0%"
         )
         if server.k and found.drafted:

@@ -70,7 +70,7 @@ def _answered(
 ) -> list[str]:
     spent = 1e3 * (server.now - slot.began)
     at = f"{int(server.now) // 60}.{int(server.now) % 60:02d}.000.000 I"
-    head = f"{at} slot print_timing: id  0 | task {number} |"
+    head = f"{at} slot print_timing: id {number % server.fleet.streams:2d} | task {number} |"
     lines = [
         f"{head} prompt eval time = {slot.read:10.2f} ms / {slot.prompt:5d} tokens "
         f"({slot.read / max(slot.prompt, 1):8.2f} ms per token, "

@@ -11,8 +11,8 @@ from benchmarks.fleets.noise import Noise
 from benchmarks.fleets.physics import Fleet, Server
 
 FROZEN = {
-    5: "92f3adf06d5dee1d",  # vLLM's log, drafting cost
-    13: "b4230e457a0e2987",  # vLLM's pages, preemption
+    5: "68227e30da0d6662",  # vLLM's log, drafting cost
+    13: "007c519d060b3f9b",  # vLLM's pages, preemption
     17: "7d8b463cea94b687",  # SGLang, position-1 collapse
     21: "44fecf5b04b568c5",  # llama.cpp, step cost
     30: "c639f21faa025c39",  # fairdraft's trace, workload
@@ -27,11 +27,10 @@ def test_what_is_printed_is_frozen(seed: int) -> None:
 
 @pytest.mark.parametrize("cause", [*CAUSES, HEALTHY])
 def test_a_fault_is_what_makes_a_fleet_slow(cause: str) -> None:
-    fleet = draw_fleet(cause, seed=3)
-    if cause == HEALTHY:
-        assert speedup(fleet, 3) >= PAYS
-    else:
-        assert speedup(fleet, 3) < LOSES
+    for seed in (3, 4):
+        fleet = draw_fleet(cause, seed)
+        found = speedup(fleet, seed=1000 + seed)  # another run of it
+        assert found >= PAYS - 0.1 if cause == HEALTHY else found < LOSES + 0.1
 
 
 def test_a_step_is_bound_by_memory_and_then_by_arithmetic() -> None:
