@@ -25,6 +25,7 @@ def inspect(
     refuse_old_target(target)
     require(dtype in DTYPES, f"dtype is {dtype!r}, but must be one of {', '.join(DTYPES)}")
     from fairdraft.heads import head_cost, kind_of, load_head, read_head_file
+    from fairdraft.heads.medusa import count_heads
     from fairdraft.models import load_checkpoint
 
     file = read_head_file(path)
@@ -41,12 +42,33 @@ def inspect(
         head = load_head(file, target_model)  # says what does not fit, or is lossy
     cost = head_cost(head, target_model)
     size = cost.parameters * target_model.dtype.itemsize / 2**20
-    table.add_row("fits", f"{model} ({target_model.config.model_type})")
+    if kind == "medusa":
+        table.add_row("heads", _heads(*count_heads(file)))
+    table.add_row("fits", Text(_fits(file.config, model, target_model)))
     table.add_row("read by one pass", f"{cost.parameters / 1e6:.2f}M parameters, {size:.1f} MiB")
     table.add_row("tokens a pass", str(cost.tokens))
     table.add_row("c by bytes", f"{cost.by_bytes:.3f} of a target run a draft token")
     table.add_row("c by FLOPs", f"{cost.by_flops:.3f}")
     Console().print(table)
+
+
+def _fits(config: dict[str, Any], model: str, target_model: Any) -> str:
+    """Return whether a head whose shapes fit was made for a network like the target's."""
+    verifier = (config.get("speculators_config") or {}).get("verifier") or {}
+    wanted = verifier.get("architectures") or []
+    own = target_model.config.architectures or [type(target_model).__name__]
+    if wanted and not set(wanted) & set(own):
+        return (
+            f"no: its shapes do, but it was made for a {', '.join(map(str, wanted))}, and {model} "
+            f"is a {', '.join(own)}: it would draft what another model says"
+        )
+    return f"{model} ({target_model.config.model_type})"
+
+
+def _heads(counted: int, declared: int | None) -> str:
+    if declared in (None, counted):
+        return str(counted)
+    return f"{counted} by its tensors, which count; {declared} by its config.json"
 
 
 def _declared(config: dict[str, Any]) -> dict[str, Any]:

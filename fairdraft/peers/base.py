@@ -213,31 +213,31 @@ def parse_json(text: str) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def optional(record: Record, name: str, source: str) -> float | None:
+def optional(record: Record, name: str, source: str, most: float = MOST) -> float | None:
     """Return a number that may be absent or null.
 
     Raises:
-        ReadingError: it is there, but is no number from 0 to `MOST`.
+        ReadingError: it is there, but is no number from 0 to `most`.
     """
     value = record.get(name)
     if value is None:
         return None
     known = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (known and 0 <= value <= MOST):
+    if not (known and 0 <= value <= most):
         raise ReadingError(
-            f"{source!r}: {name} is {value!r:.40}, but must be a number from 0 to {MOST:g}: "
+            f"{source!r}: {name} is {value!r:.40}, but must be a number from 0 to {most:g}: "
             "give the file as the engine wrote it"
         )
     return float(value)
 
 
-def number(record: Record, name: str, source: str) -> float:
+def number(record: Record, name: str, source: str, most: float = MOST) -> float:
     """Return a number that must be there.
 
     Raises:
-        ReadingError: it is absent, or no number from 0 to `MOST`.
+        ReadingError: it is absent, or no number from 0 to `most`.
     """
-    value = optional(record, name, source)
+    value = optional(record, name, source, most)
     if value is None:
         raise ReadingError(f"{source!r} lacks {name!r}: give the file as the engine wrote it")
     return value

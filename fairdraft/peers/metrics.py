@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from fairdraft.errors import ReadingError
 from fairdraft.peers.base import Reading
 from fairdraft.peers.llama_cpp import metrics as llama_cpp
-from fairdraft.peers.pages import Span
+from fairdraft.peers.pages import ENGINES, SHARES, Span
 from fairdraft.peers.sglang import metrics as sglang
 from fairdraft.peers.vllm import metrics as vllm
 
@@ -27,7 +27,8 @@ LONGEST = 86400.0  # seconds between two scrapes
 def counters(text: str, source: str = "the page") -> tuple[str, dict[str, float]]:
     """Return a page's engine and its figures, all replicas of one server together.
 
-    Names lose their prefix and `_total`; a position is written after a slash.
+    Names lose their prefix and `_total`; a position is written after a slash; shares of a cache are
+    their mean over replicas, whose number is `ENGINES`.
 
     Raises:
         ReadingError: it is no metrics page of a known engine, or it is broken.
@@ -42,6 +43,8 @@ def counters(text: str, source: str = "the page") -> tuple[str, dict[str, float]
         )
     prefix = engine[1] + ":"
     found: dict[str, float] = {}
+    shares: dict[str, list[float]] = {}
+    engines: set[str] = set()
     try:
         families = list(text_string_to_metric_families(text))
     except ValueError as error:
@@ -53,9 +56,15 @@ def counters(text: str, source: str = "the page") -> tuple[str, dict[str, float]
         name = sample.name.removeprefix(prefix).removesuffix("_total")
         if name.endswith("_bucket"):
             continue
+        engines.add(sample.labels.get("engine", sample.labels.get("dp_rank", "")))
+        if name in SHARES:
+            shares.setdefault(name, []).append(sample.value)
+            continue
         if (position := sample.labels.get("position")) is not None:
             name += f"/{position}"
         found[name] = found.get(name, 0.0) + sample.value
+    found |= {name: sum(values) / len(values) for name, values in shares.items()}
+    found[ENGINES] = float(len(engines - {""}) or 1)
     return engine[1], found
 
 

@@ -15,6 +15,9 @@ DRAFTS, DRAFTED, ACCEPTED = (
 )
 POSITION = ACCEPTED + "_per_pos"  # a page's figure of position i is written POSITION/i
 LATENCIES = ("inter_token_latency_seconds", "time_per_output_token_seconds")  # new and old name
+# Shares of the KV cache in use, of which replicas have one each.
+SHARES = ("kv_cache_usage_perc", "gpu_cache_usage_perc", "token_usage", "kv_cache_usage_ratio")
+ENGINES = "*engines"  # how many replicas a page tells of; no engine has a figure of that name
 SINCE_START = "since the server started, warm-up included"
 
 
@@ -55,8 +58,9 @@ class Span:
             found[name] = end - start
         return found
 
-    def mean(self, gauge: str) -> float | None:
-        """Return a gauge's mean over the pages that have it; None if none has."""
+    def mean(self, *gauges: str) -> float | None:
+        """Return a gauge's mean over the pages that have it; of several the first that is there."""
+        gauge = next((name for name in gauges if name in self.after), gauges[0])
         known = [page[gauge] for page in (self.before, self.after) if gauge in page]
         return sum(known) / len(known) if known else None
 
@@ -84,6 +88,8 @@ def counted(
 ) -> Reading:
     """Return the reading of a server that counts its drafts.
 
+    Prompt tokens, waiting requests, the KV cache and preemptions are read where a page has them.
+
     Args:
         span: the pages.
         gains: what its counters gained.
@@ -93,8 +99,13 @@ def counted(
         running: requests, where a gauge says so.
 
     Raises:
-        ReadingError: nothing was drafted and nothing generated.
+        ReadingError: nothing was drafted and nothing generated, or drafts were not counted.
     """
+    if gains.get(DRAFTED) and DRAFTS not in gains:
+        raise ReadingError(
+            f"{span.source!r} counts draft tokens but no drafts, as vLLM V0 does: give the "
+            "server's log, which tells k"
+        )
     drafts, accepted = gains.get(DRAFTS, 0.0), gains.get(ACCEPTED, 0.0)
     if not drafts and not generated and not steps:
         raise ReadingError(
@@ -102,6 +113,7 @@ def counted(
             "serves"
         )
     positions = sorted(int(name.split("/")[1]) for name in gains if name.startswith(POSITION + "/"))
+    prompts = gains.get("prompt_tokens")
     # Requests that decode add a second each second: their sum over time is how many ran.
     side_by_side = spent / span.seconds if spent and span.seconds else None
     return Reading(
@@ -115,4 +127,13 @@ def counted(
         spent / steps if spent and steps > 0 else None,
         steps=max(steps, drafts) if steps > 0 else None,
         notes=() if span.before else (SINCE_START,),
+        seconds=span.seconds,
+        generated=generated or accepted + drafts,
+        engines=int(span.after.get(ENGINES, 1)),
+        prompt_tokens_per_second=prompts / span.seconds
+        if prompts is not None and span.seconds
+        else None,
+        waiting=span.mean("num_requests_waiting", "requests_deferred"),
+        kv_usage=span.mean(*SHARES),
+        preemptions=gains.get("num_preemptions"),
     )

@@ -51,6 +51,14 @@ def join(windows: Sequence[Reading], source: str, notes: tuple[str, ...] = ()) -
     )
 
 
+def without_drafts(drafting: Sequence[bool], what: str) -> tuple[str, ...]:
+    """Return a note where some have a draft and some have none, or lost the line that says so."""
+    none = drafting.count(False)
+    if not none or none == len(drafting):
+        return ()
+    return (f"{none} of {len(drafting)} {what} tell of no draft, and count as without one",)
+
+
 def total(windows: Sequence[Reading], figure: Callable[[Reading], float | None]) -> float | None:
     """Return a figure's sum over windows; None if one does not say it."""
     found = [value for each in windows if (value := figure(each)) is not None]

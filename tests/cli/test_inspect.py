@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from fairdraft.cli.main import main
 from tests.conftest import write_tiny
+from tests.heads.cases import MOST, write_medusa
 from tests.heads.conftest import write_head
 
 __all__ = ["write_head"]
@@ -35,6 +37,34 @@ def test_what_it_says(
     assert code == 0
     for words in ("eagle3", "made for", "tiny", "[1, 2, 3]", "speculators", "96", "c by bytes"):
         assert words in text
+
+
+def test_a_head_of_another_network_does_not_fit(
+    llama: str, write_head: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "head"
+    shutil.copytree(write_head(), folder)
+    config = json.loads((folder / "config.json").read_text())
+    verifier = config["speculators_config"]["verifier"]
+    for architectures, fits in ((["Qwen3ForCausalLM"], False), (["LlamaForCausalLM"], True)):
+        verifier["architectures"] = architectures
+        (folder / "config.json").write_text(json.dumps(config))
+        code, text = say(capsys, str(folder), "--model", llama)
+        words = " ".join(text.split())
+        assert code == 0
+        assert ("no: its shapes do, but it was made for a Qwen3ForCausalLM" in words) is not fits
+
+
+def test_medusa_heads_are_counted(
+    llama: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "medusa"
+    write_medusa(folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_heads": 2}))
+    code, text = say(capsys, str(folder), "--model", llama)
+    assert code == 0, text
+    assert f"{MOST} by its tensors, which count; 2 by its config.json" in " ".join(text.split())
 
 
 def test_the_folder_that_train_was_given(

@@ -19,7 +19,8 @@ from fairdraft.peers import read, read_all
         (b"\x7fELF\0\1\2", "is binary"),
         (b"\xff\xfe\xfd", "nothing that is known here"),
         (b'{"output_throughput": 12', "cut off or broken"),
-        (b'{"a": 1}', "nothing that is known here"),
+        (b'{"a": 1}', "JSON with the fields a, which is nothing that is known here"),
+        (b'{"choices": [], "usage": {"completion_tokens": 9}}', "without any count of drafts"),
         (b'[{"a": 1}, {"a"', "cut off or broken"),
         (b"[]", "nothing that is known here"),
         (b"[1, 2]", "nothing that is known here"),
@@ -44,3 +45,24 @@ def test_a_name_may_hold_the_signs_that_choose(tmp_path: Path) -> None:
     path = tmp_path / "k=4,n=8#1.log"
     path.write_text("Avg generation throughput: 20.0 tokens/s, Running: 2 reqs")
     assert read(path).step_time == pytest.approx(0.1)
+
+
+WINDOW = "Avg generation throughput: 20.0 tokens/s, Running: 2 reqs\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_what_windows_shells_write(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "x.log"
+    mark = "\ufeff" if encoding.endswith("e") else ""
+    path.write_bytes((mark + WINDOW).encode(encoding))
+    assert read(path).step_time == pytest.approx(0.1)
+    path.write_bytes((mark + '{"predicted_n": 11, "predicted_ms": 100.0}').encode(encoding))
+    assert read(path).step_time == pytest.approx(0.01)
+
+
+def test_files_too_large_to_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    with path.open("wb") as file:
+        file.truncate((1 << 30) + 1)  # takes no room
+    with pytest.raises(ReadingError, match="give a part of it"):
+        read(path)

@@ -74,6 +74,38 @@ def test_two_engines_of_a_server_are_added_up() -> None:
     assert (found.rounds, found.accepted_per_position) == (200, (160, 80))
 
 
+LOAD = """\
+# TYPE vllm:num_requests_waiting gauge
+vllm:num_requests_waiting{{engine="0"}} 6
+# TYPE vllm:kv_cache_usage_perc gauge
+vllm:kv_cache_usage_perc{{engine="0"}} 0.75
+# TYPE vllm:prompt_tokens counter
+vllm:prompt_tokens_total{{engine="0"}} {prompts}
+# TYPE vllm:num_preemptions counter
+vllm:num_preemptions_total{{engine="0"}} {preemptions}
+"""
+
+
+def test_what_else_a_server_did() -> None:
+    before, after = LOAD.format(prompts=10, preemptions=1), LOAD.format(prompts=510, preemptions=3)
+    found = read_metrics(START + before, END + after, 10.0, "metrics")
+    assert (found.prompt_tokens_per_second, found.preemptions, found.waiting) == (50, 2, 6)
+    assert (found.kv_usage, found.seconds, found.generated) == (0.75, 10, 370)
+    start, end = ((page, page.replace('engine="0"', 'engine="1"')) for page in (before, after))
+    two = read_metrics(START + "".join(start), END + "".join(end), 10.0, "metrics")
+    assert (two.prompt_tokens_per_second, two.kv_usage, two.engines) == (100, 0.75, 2)
+
+
+def test_draft_tokens_without_drafts_are_refused_by_name() -> None:
+    v0 = """\
+vllm:spec_decode_num_accepted_tokens_total 30
+vllm:spec_decode_num_draft_tokens_total 60
+vllm:spec_decode_num_emitted_tokens_total 50
+"""
+    with pytest.raises(ReadingError, match="vLLM V0"):
+        read_metrics(START, END + v0, 10.0, "metrics")
+
+
 LLAMA = """\
 # TYPE llamacpp:tokens_predicted_total counter
 llamacpp:tokens_predicted_total {tokens}

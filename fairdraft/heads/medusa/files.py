@@ -13,11 +13,28 @@ from fairdraft.heads.files import HeadFile, MadeFor, write_head_file
 from fairdraft.heads.fitting import borrow_rows, load_tensors, require_fit, require_tokens
 from fairdraft.heads.medusa.network import MedusaConfig, MedusaHead
 
+# Heads by number, a layer or the vocabulary matrix each; vLLM's files name them.
+_ORIGINAL = re.compile(r"(?:medusa_head\.)?\d+\.\d+\.linear\.weight$")
+_HEAD = re.compile(r"(?:medusa_head\.)?(?:blocks\.)?(?P<head>\d+)\.(?:\d+\.|layers\.)")
+
 
 def is_medusa(file: HeadFile) -> bool:
     """Tell whether a file is Medusa's."""
     named = "Medusa" in file.architectures or file.config.get("model_type") == "medusa"
-    return named or "medusa_num_heads" in file.config
+    original = any(_ORIGINAL.match(name) for name in file.tensors)
+    return named or "medusa_num_heads" in file.config or original
+
+
+def count_heads(file: HeadFile) -> tuple[int, int | None]:
+    """Return how many heads a file's tensors are, and how many its config.json says; None: none.
+
+    The first Medusa files say 2 heads, or nothing, and hold 3 to 5: their own loader knew better.
+    """
+    found = [
+        int(match["head"]) for name in file.tensors if (match := _HEAD.match(name)) is not None
+    ]
+    declared = file.config.get("num_heads", file.config.get("medusa_num_heads"))
+    return max(found, default=-1) + 1, None if declared is None else int(declared)
 
 
 def load_medusa(file: HeadFile, target: Any) -> MedusaHead:
@@ -48,9 +65,15 @@ def load_medusa(file: HeadFile, target: Any) -> MedusaHead:
 def medusa_config(file: HeadFile, target: Any) -> MedusaConfig:
     """Return the shape that a file's config.json describes, checked against the target's config."""
     config, tensors = file.config, file.tensors
-    num_heads = config.get("num_heads", config.get("medusa_num_heads"))
-    if num_heads is None:
-        raise CheckpointError(f"{file.name!r}: its config.json does not say num_heads")
+    counted, declared = count_heads(file)
+    num_heads = max(
+        counted, declared or 0
+    )  # if config.json has more, `load_tensors` says what lacks
+    if not num_heads:
+        raise CheckpointError(
+            f"{file.name!r} holds no Medusa head, and its config.json does not say num_heads: give "
+            "the folder with medusa_lm_head.pt or model.safetensors in it"
+        )
     require_fit(
         file, "hidden_size", config.get("hidden_size", target.hidden_size), target.hidden_size
     )
@@ -61,7 +84,7 @@ def medusa_config(file: HeadFile, target: Any) -> MedusaConfig:
     return MedusaConfig(
         target.hidden_size,
         target.vocab_size,
-        int(num_heads),
+        num_heads,
         int(config.get("num_hidden_layers", config.get("medusa_num_layers", 1))),
         int(config.get("truncated_vocab_size") or target.vocab_size),
         not own,

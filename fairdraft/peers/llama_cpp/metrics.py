@@ -5,7 +5,15 @@ from __future__ import annotations
 from fairdraft.peers.base import Reading
 from fairdraft.peers.pages import ACCEPTED, DRAFTED, DRAFTS, POSITION, Span, counted
 
-COUNTERS = (DRAFTS, DRAFTED, ACCEPTED, POSITION, "tokens_predicted", "tokens_predicted_seconds")
+COUNTERS = (
+    DRAFTS,
+    DRAFTED,
+    ACCEPTED,
+    POSITION,
+    "tokens_predicted",
+    "tokens_predicted_seconds",
+    "prompt_tokens",
+)
 
 
 def read_span(span: Span) -> Reading:

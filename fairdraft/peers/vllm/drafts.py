@@ -28,7 +28,6 @@ class Drafts:
         drafted, accepted: tokens.
         stood: rounds in which each position stood.
         speed: drafted tokens a second; 0 where the line does not say it.
-        exact: whether the rounds follow from the counts.
     """
 
     rounds: float
@@ -36,7 +35,6 @@ class Drafts:
     accepted: int
     stood: tuple[float, ...]
     speed: float
-    exact: bool
 
 
 def parse(line: str) -> Drafts | None:
@@ -48,7 +46,7 @@ def parse(line: str) -> Drafts | None:
     """
     length, counts, rates = _LENGTH.search(line), _COUNTS.search(line), _RATES.search(line)
     share, speed = _SHARE.search(line), _SPEED.search(line)
-    if length is None or counts is None or rates is None or share is None:
+    if length is None or counts is None or rates is None:
         return None
     accepted, drafted = int(counts[1]), int(counts[2])
     positions = [float(rate) for rate in rates[1].split(", ")]
@@ -59,18 +57,17 @@ def parse(line: str) -> Drafts | None:
         return None
     if accepted > drafted or not drafted:
         return None
-    if abs(100 * accepted / drafted - float(share[1])) > _PERCENT:
+    if share is not None and abs(100 * accepted / drafted - float(share[1])) > _PERCENT:
         return None
-    rounds, exact = drafted / k, True
+    rounds = drafted / k
     if abs(accepted / rounds - total) > blur:
         if total <= 0:
             return None
-        rounds, exact = min(accepted / total, float(drafted)), False
+        rounds = min(accepted / total, float(drafted))
     return Drafts(
         rounds,
         drafted,
         accepted,
         tuple(min(rate * rounds, rounds) for rate in positions),
         float(speed[1]) if speed else 0.0,
-        exact,
     )

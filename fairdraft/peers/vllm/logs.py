@@ -15,35 +15,24 @@ write a pair each, or one for all of them ("2 Engines Aggregated: …"). V0 has 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 from typing import NoReturn
 
 from fairdraft.errors import ReadingError
-from fairdraft.peers.base import DECIMAL, Reading
-from fairdraft.peers.lines import lines, pod_of, time_of
+from fairdraft.peers.base import Reading
+from fairdraft.peers.lines import lines
 from fairdraft.peers.vllm import v0
-from fairdraft.peers.vllm.drafts import DRAFTS, Drafts, parse
-from fairdraft.peers.windows import added, join
+from fairdraft.peers.vllm.drafts import DRAFTS
+from fairdraft.peers.vllm.log_lines import BESIDE, THROUGHPUT, Line, Log
+from fairdraft.peers.windows import added, join, without_drafts
 
-THROUGHPUT = "Avg generation throughput"
-ENGINE = re.compile(
-    r"(?:Engine (?P<engine>\d+): |(?P<together>\d+) Engines Aggregated: )?"
-    rf"(?:Avg prompt throughput: (?P<prompts>{DECIMAL}) tokens/s, )?"
-    rf"Avg generation throughput: (?P<rate>{DECIMAL}) tokens/s, Running: (?P<running>\d+) reqs"
-    r"(?!\w)"
-)
-WAITING = re.compile(r", (?:Waiting|Pending): (\d+) reqs")
-USAGE = re.compile(rf", (?:GPU )?KV cache usage: ({DECIMAL})%")
-PREEMPTIONS = re.compile(r", Preemptions: (\d+)")
 INTERVAL, INTERVAL_V0 = 10.0, 5.0  # seconds between two lines, unless it was set otherwise
 PAUSE = 1.5  # intervals without a line: the engine was idle and said nothing
 AGREE = 0.15  # two ways to tell the interval may differ by so much
-BESIDE = 2.0  # seconds: lines of one window are written at once
 SLOWEST = 3600.0  # seconds: no interval is longer
+EVERY = 0.98  # of the steps: the seconds are not known well enough to tell more from all
 FINE = 0.25  # drafted tokens/s from which on their two places tell the seconds to 2%
 
 ASSUMED = (
@@ -53,108 +42,6 @@ ASSUMED = (
 NO_RUNNING = "no request was running as the lines were written: the step time cannot be told"
 CUT = "{} lines are cut off or run into one another, and their windows are left out"
 TWICE = "{} lines stand there twice, and count once"
-
-
-@dataclass
-class _Line:
-    """An engine's window: its line, and what it drafted."""
-
-    engine: str
-    engines: int
-    when: float | None
-    rate: float
-    prompts: float | None
-    running: float
-    waiting: float | None
-    usage: float | None
-    preemptions: float
-    drafts: Drafts | None = None
-    whole: bool = True
-
-
-@dataclass
-class _Log:
-    """What stands in a log, line by line."""
-
-    windows: list[_Line] = field(default_factory=list)
-    totals: list[v0.Totals] = field(default_factory=list)
-    cut: int = 0
-    twice: int = 0
-    _seen: dict[str, _Line | None] = field(default_factory=dict)
-    _current: _Line | None = None  # whose drafts come next
-    _early: tuple[Drafts, float | None] | None = None  # written ahead of their window
-
-    def add(self, line: str) -> None:
-        marks = [i for mark in (THROUGHPUT, DRAFTS, v0.TOTALS) for i in _places(line, mark)]
-        if not marks:
-            return
-        when = time_of(line, min(marks))
-        if len(marks) > 1:
-            self._lose_drafts()
-            self._current = None
-        elif v0.TOTALS in line:
-            self._add_totals(line)
-        elif DRAFTS in line:
-            self._add_drafts(line, when)
-        else:
-            self._add_window(line, when)
-
-    def _add_totals(self, line: str) -> None:
-        found = v0.parse(line)
-        if found is None:
-            self.cut += 1
-        else:
-            self.totals.append(found)
-
-    def _add_window(self, line: str, when: float | None) -> None:
-        found = ENGINE.search(line)
-        if found is None:
-            self.cut += 1
-            self._current = None
-            return
-        words = pod_of(line) + line[max(line.find("INFO "), 0) :]
-        if when is not None and words in self._seen:
-            self.twice += 1
-            self._current = self._seen[words]
-            return
-        self._current = self._seen[words] = _window(line, found, when)
-        self.windows.append(self._current)
-        if self._early is not None:
-            drafts, written = self._early
-            if _same(written, when):
-                self._current.drafts = drafts
-            else:
-                self.cut += 1
-            self._early = None
-
-    def _add_drafts(self, line: str, when: float | None) -> None:
-        found, window = parse(line), self._current
-        if found is None:
-            self._lose_drafts()
-        elif window is not None and window.drafts is None and _same(when, window.when):
-            window.drafts = found
-        elif window is not None and window.drafts == found and _same(when, window.when):
-            self.twice += 1
-        else:
-            self.cut += self._early is not None
-            self._early = (found, when)
-
-    def _lose_drafts(self) -> None:
-        self.cut += 1
-        if self._current is not None and self._current.drafts is None:
-            self._current.whole = False
-
-    def end(self) -> None:
-        self.cut += self._early is not None
-
-
-def _places(line: str, mark: str) -> list[int]:
-    return [found.start() for found in re.finditer(re.escape(mark), line)] if mark in line else []
-
-
-def _same(a: float | None, b: float | None) -> bool:
-    """Whether two lines belong together: written within two seconds, where they say when."""
-    return a is None or b is None or abs(a - b) <= BESIDE
 
 
 def read_log(text: str, source: str) -> list[Reading] | None:
@@ -168,7 +55,7 @@ def read_log(text: str, source: str) -> list[Reading] | None:
     """
     if THROUGHPUT not in text and DRAFTS not in text and v0.TOTALS not in text:
         return None
-    log = _Log()
+    log = Log()
     for line in lines(text):
         log.add(line)
     log.end()
@@ -179,7 +66,7 @@ def read_log(text: str, source: str) -> list[Reading] | None:
     return [_read_windows(log, source, INTERVAL, DRAFTS in text)]
 
 
-def _read_windows(log: _Log, source: str, usual: float, drafts: bool) -> Reading:
+def _read_windows(log: Log, source: str, usual: float, drafts: bool) -> Reading:
     found = [line for line in log.windows if line.whole and line.rate > 0]
     if log.cut and not any(line.drafts is not None or not drafts for line in found):
         _refuse(log, source)
@@ -190,9 +77,12 @@ def _read_windows(log: _Log, source: str, usual: float, drafts: bool) -> Reading
     if any(line.running for line in found):
         found = [line for line in found if line.running]
     groups = _together(found, usual)
-    seconds, notes = _interval(log.windows, groups, usual)
+    seconds, notes = _interval(log.times, groups, usual)
+    if not drafts:
+        notes = []  # it hangs on nothing then
     if not any(line.running for line in found):
         notes.append(NO_RUNNING)
+    notes += without_drafts([line.drafts is not None for line in found], "windows")
     if log.cut:
         notes.append(CUT.format(log.cut))
     if log.twice:
@@ -200,7 +90,7 @@ def _read_windows(log: _Log, source: str, usual: float, drafts: bool) -> Reading
     return join([_reading(group, seconds, source) for group in groups], source, tuple(notes))
 
 
-def _refuse(log: _Log, source: str) -> NoReturn:
+def _refuse(log: Log, source: str) -> NoReturn:
     raise ReadingError(
         f"{source!r} is a log of vLLM, but {log.cut} of its lines are cut off, run into one "
         "another, lack the line they belong to, or have decimals that are no points, and none "
@@ -208,25 +98,9 @@ def _refuse(log: _Log, source: str) -> NoReturn:
     )
 
 
-def _window(line: str, found: re.Match[str], when: float | None) -> _Line:
-    waiting, usage = WAITING.search(line), USAGE.search(line)
-    preemptions = PREEMPTIONS.search(line)
-    return _Line(
-        pod_of(line) + (found["engine"] or ""),
-        int(found["together"] or 1),
-        when,
-        float(found["rate"]),
-        float(found["prompts"]) if found["prompts"] else None,
-        float(found["running"]),
-        float(waiting[1]) if waiting else None,
-        float(usage[1]) / 100 if usage else None,
-        float(preemptions[1]) if preemptions else 0.0,
-    )
-
-
-def _together(found: Sequence[_Line], usual: float) -> list[list[_Line]]:
+def _together(found: Sequence[Line], usual: float) -> list[list[Line]]:
     """Return the lines of each window: one an engine, written at about the same time."""
-    groups: list[list[_Line]] = []
+    groups: list[list[Line]] = []
     for line in found:
         first = groups[-1][0] if groups else None
         apart = (
@@ -246,38 +120,34 @@ def _together(found: Sequence[_Line], usual: float) -> list[list[_Line]]:
 
 
 def _interval(
-    every: Sequence[_Line], groups: Sequence[Sequence[_Line]], usual: float
+    times: Sequence[float], groups: Sequence[Sequence[Line]], usual: float
 ) -> tuple[float, list[str]]:
     """Return the seconds of a window, and what is to be said about them.
 
     Times tell them to a second; draft tokens over draft tokens a second tell them well, but a
     line after a pause counts the pause in, so the shortest of them counts.
     """
-    times = [group[0].when for group in _together(every, usual) if group[0].when is not None]
-    gaps = [b - a for a, b in pairwise(times) if 0 < b - a < SLOWEST]
-    by_time = by_tokens = None
-    if gaps:
-        middle = median(gaps)
-        steady = [gap for gap in gaps if gap < PAUSE * middle]
-        by_time = sum(steady) / len(steady)
+    gaps = [b - a for a, b in pairwise(times) if BESIDE < b - a < SLOWEST]
     told = [line.drafts for group in groups for line in group if line.drafts is not None]
     spans = [each.drafted / each.speed for each in told if each.speed >= FINE]
-    if spans:
-        by_tokens = min(spans)
-    if by_time is None:
-        if by_tokens is None:
-            return usual, [ASSUMED.format(usual)]
-        return by_tokens, []
-    if by_tokens is not None and abs(by_tokens - by_time) <= AGREE * by_time:
+    by_tokens = min(spans, default=None)
+    if not gaps:
+        return (usual, [ASSUMED.format(usual)]) if by_tokens is None else (by_tokens, [])
+    middle = median(gaps)
+    steady = [gap for gap in gaps if gap < PAUSE * middle]
+    by_time = sum(steady) / len(steady)
+    # Lines may be missing too, and then the times are too far apart.
+    if by_tokens is not None and by_tokens < (1 + AGREE) * by_time:
         return by_tokens, []
     return by_time, []
 
 
-def _reading(group: Sequence[_Line], seconds: float, source: str) -> Reading:
+def _reading(group: Sequence[Line], seconds: float, source: str) -> Reading:
     """Return a window, all engines together."""
     told = [line.drafts for line in group if line.drafts is not None]
     rounds, accepted = sum(each.rounds for each in told), sum(each.accepted for each in told)
     rate, running = sum(line.rate for line in group), sum(line.running for line in group)
+    steps = rate * seconds - accepted
     usage = [line.usage for line in group if line.usage is not None]
     return Reading(
         source,
@@ -287,8 +157,8 @@ def _reading(group: Sequence[_Line], seconds: float, source: str) -> Reading:
         added([each.stood for each in told]),
         rate,
         running or None,
-        exact_rounds=all(each.exact for each in told),
-        steps=max(rate * seconds - accepted, rounds),
+        exact_rounds=not told,
+        steps=steps if rounds < EVERY * steps else rounds,
         seconds=seconds,
         generated=rate * seconds,
         engines=sum(line.engines for line in group),

@@ -18,7 +18,16 @@ from fairdraft.peers.pages import (
     latency_names,
 )
 
-COUNTERS = (DRAFTS, DRAFTED, ACCEPTED, POSITION, "generation_tokens", *latency_names())
+COUNTERS = (
+    DRAFTS,
+    DRAFTED,
+    ACCEPTED,
+    POSITION,
+    "generation_tokens",
+    "prompt_tokens",
+    "num_preemptions",
+    *latency_names(),
+)
 
 
 def read_span(span: Span) -> Reading:

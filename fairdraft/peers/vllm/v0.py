@@ -98,6 +98,7 @@ def reading(totals: Sequence[Totals], windows: Reading, source: str) -> Reading:
         rounds=rounds,
         drafted=drafted,
         accepted=accepted,
+        exact_rounds=False,
         steps=None,  # V0 drafts in every step, but windows and counts need not be the same
         stated_k=last.k,
         max_k=last.k,

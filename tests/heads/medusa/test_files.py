@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM as Auto
 
 from fairdraft.errors import CheckpointError
-from fairdraft.heads import read_head_file
-from fairdraft.heads.medusa import load_medusa
+from fairdraft.heads import kind_of, read_head_file
+from fairdraft.heads.medusa import count_heads, load_medusa
 from tests.heads.cases import MOST, write_medusa
 
 Tiny = Callable[[str], Path]
@@ -42,6 +42,29 @@ def test_original_files_are_read_too(tiny: Tiny, folder: Path, tmp_path: Path) -
     head = load_medusa(read_head_file(str(tmp_path)), model)
     assert torch.equal(head.blocks[1].layers[1].weight, tensors["blocks.1.layers.1.weight"].float())
     assert torch.equal(head.vocabulary(3).weight, whole + 3)
+
+
+@pytest.mark.parametrize("said", ['"medusa_num_heads": 2, ', ""])
+def test_heads_are_counted_not_believed(
+    said: str, tiny: Tiny, folder: Path, tmp_path: Path
+) -> None:
+    """The first Medusa files say 2 heads, or none, and hold more."""
+    tensors = load_file(folder / "model.safetensors")
+    old = {
+        f"{head}.{layer}.linear.{part}": tensors[f"blocks.{head}.layers.{layer}.{part}"]
+        for head in range(MOST)
+        for layer in range(2)
+        for part in ("weight", "bias")
+    }
+    whole = torch.randn(320, 64)
+    old |= {f"{head}.2.weight": whole + head for head in range(MOST)}
+    torch.save(old, tmp_path / "medusa_lm_head.pt")
+    (tmp_path / "config.json").write_text(f'{{{said}"medusa_num_layers": 2}}')
+    file = read_head_file(str(tmp_path))
+    assert kind_of(file) == "medusa"
+    assert count_heads(file) == (MOST, 2 if said else None)
+    model = Auto.from_pretrained(tiny("llama"), dtype=torch.float32)
+    assert load_medusa(file, model).config.num_heads == MOST
 
 
 def test_the_targets_own_head_is_borrowed(tiny: Tiny, folder: Path, tmp_path: Path) -> None:

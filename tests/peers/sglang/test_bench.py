@@ -66,3 +66,46 @@ def test_lines_that_cannot_be(tmp_path: Path, fields: dict[str, object], says: s
     path = write(tmp_path / "output.jsonl", ROWS[0], ROWS[1] | fields)
     with pytest.raises(ReadingError, match=says):
         read_all(path)
+
+
+SERVING: dict[str, object] = {
+    "backend": "sglang",
+    "max_concurrency": 8,
+    "duration": 20.0,
+    "completed": 40,
+    "total_input_tokens": 9000,
+    "total_output_tokens": 8040,
+    "total_output_tokens_retokenized": 8035,
+    "output_throughput": 402.0,
+    "mean_tpot_ms": 18.0,
+    "mean_itl_ms": 18.0,
+    "concurrency": 7.8,
+    "accept_length": 2.5,
+}
+
+
+def test_bench_serving(tmp_path: Path) -> None:
+    """8,000 tokens after the first ones, 2.5 a step: 3,200 steps of 45 ms."""
+    found = read(write(tmp_path / "x.jsonl", SERVING))
+    assert (found.steps, found.accepted, found.acceptance_length) == (3200, 4800, 2.5)
+    assert found.step_time == pytest.approx(0.045)
+    assert (found.requests, found.prompt_tokens_per_second) == (7.8, 450)
+    assert (found.inter_token_seconds, found.inter_chunk_seconds) == (0.018, None)
+    assert not found.drafted_is_known
+    chunked = read(write(tmp_path / "x.jsonl", SERVING | {"mean_itl_ms": 45.0}))
+    assert chunked.inter_chunk_seconds == pytest.approx(0.045)
+    off, on = read_all(write(tmp_path / "x.jsonl", SERVING | {"accept_length": None}, SERVING))
+    assert (off.speculates, off.drafted_is_known, on.label) == (False, True, "run=1")
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"accept_length": 0.4}, "accept_length is 0.4"),
+        ({"accept_length": "2"}, "accept_length is '2'"),
+        ({"mean_tpot_ms": None}, "lacks 'mean_tpot_ms'"),
+    ],
+)
+def test_bench_serving_that_cannot_be(tmp_path: Path, fields: dict[str, object], says: str) -> None:
+    with pytest.raises(ReadingError, match=says):
+        read(write(tmp_path / "x.jsonl", SERVING | fields))

@@ -1,0 +1,1 @@
+"""AIPerf: its profile exports."""

@@ -1,0 +1,1 @@
+"""GuideLLM: its benchmark reports."""
