@@ -95,7 +95,8 @@ def vllm_log(server: Server, windows: int, noise: Noise) -> tuple[str, ...]:
             f"{stamp} [loggers.py:259] Engine 000: Avg prompt throughput: "
             f"{found.prompt / seconds:.1f} tokens/s, Avg generation throughput: "
             f"{found.tokens / seconds:.1f} tokens/s, Running: {found.running} reqs, Waiting: "
-            f"{found.waiting} reqs, {preempted}GPU KV cache usage: {100 * found.kv / server.pool:.1f}%, "
+            f"{found.waiting} reqs, {preempted}GPU KV cache usage: "
+            f"{100 * found.kv / server.pool:.1f}%, "
             "Prefix cache hit rate: 0.0%"
         )
         if server.k and found.drafted:
