@@ -128,6 +128,7 @@ def by_engine(cases: Sequence[Case]) -> list[dict[str, Any]]:
                 "right": sum(case.right for case in own),
                 "high": len(high),
                 "high_right": sum(case.right for case in high),
+                "untold": [cause for cause in CAUSES if cause not in SHOWN[engine]],
                 "refused": sum(case.verdict == REFUSED for case in own),
             }
         )

@@ -1,7 +1,7 @@
 """One real run per cause of a slow speculating server, provoked on purpose on the demo model.
 
-Each cause has a run with speculation and one without, of the same prompts, as step traces: what
-`fairdraft diagnose` reads. They are kept, compressed, beside the tests of the diagnosis.
+Each cause has a run with speculation and one without, of the same prompts in turns, as step traces:
+what `fairdraft diagnose` reads. They are kept, compressed, beside the tests of the diagnosis.
 
 * step cost: a verification is run once more for every drafted token, as without a kernel for it.
 * drafting cost: the target's first 26 layers draft for all 30.
@@ -9,7 +9,7 @@ Each cause has a run with speculation and one without, of the same prompts, as s
 * position-1 collapse: the first token of a draft seldom stands, the others mostly do
   (`rejection_sample_method: synthetic`; the text is not the target's).
 * workload: a lookup of five tokens in text that does not repeat.
-* saturation: 16 requests on few cores, each with five drafted tokens.
+* saturation: 24 requests on few cores, each with seven drafted tokens (`synthetic` as well).
 * preemption: the blocks that are left hold a third of the requests.
 
     python -m benchmarks.suites.provoked [--only CAUSE]
@@ -21,7 +21,7 @@ import argparse
 import gzip
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from fairdraft.telemetry.environment import benchmark_environment
 
 KEPT = ROOT / "tests" / "economics" / "planning" / "runs"
 LOOKUP = {"method": "ngram", "prompt_lookup_max": 4}
+TURNS = 3  # of either engine
 LIST = "Repeat this line again and again: one two three four five six seven eight nine ten.\n"
 
 
@@ -54,12 +55,15 @@ class Provoked:
     blocks: int | None = None
     slow: bool = False
     tokens: int = 96
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 COLLAPSED = {
     "rejection_sample_method": "synthetic",
     "synthetic_acceptance_rates": [0.1, 0.085, 0.072],
+}
+ACCEPTED = {
+    "rejection_sample_method": "synthetic",
+    "synthetic_acceptance_rates": [0.65, 0.45, 0.32, 0.23, 0.16, 0.11, 0.08],
 }
 RUNS = {
     "step cost": Provoked(
@@ -82,7 +86,9 @@ RUNS = {
         repeats=False,
     ),
     "saturation": Provoked(
-        {**LOOKUP, "num_speculative_tokens": 5, "prompt_lookup_min": 1}, streams=16, tokens=96
+        {**LOOKUP, "num_speculative_tokens": 7, "prompt_lookup_min": 1, **ACCEPTED},
+        streams=24,
+        tokens=48,
     ),
     "preemption": Provoked(
         {**LOOKUP, "num_speculative_tokens": 2, "prompt_lookup_min": 2},
@@ -105,39 +111,48 @@ def slow_down(llm: LLM) -> None:
     llm.runner.run = slowly  # type: ignore[method-assign, assignment]
 
 
-def record(asked: Provoked, speculates: bool, path: Path) -> list[dict[str, Any]]:
-    """Run it with speculation, or without, and return the trace of its second half."""
-    blocks = asked.blocks if speculates and asked.blocks else 2048
-    llm = LLM(
-        "demo",
-        speculative_config=asked.config if speculates else None,
-        max_model_len=1024,
-        max_num_seqs=asked.streams,
-        num_gpu_blocks_override=blocks,
-        enable_prefix_caching=False,
-        trace=path,
-    )
-    warm = SamplingParams(temperature=0, max_tokens=8, ignore_eos=True)
-    llm.generate(["A recipe for soup", LIST], warm)
-    warmed = llm.times.num_steps
-    if asked.slow and speculates:
-        slow_down(llm)
-    texts = load_prompts("mt_bench", 2 * asked.streams)
-    prompts = [
-        LIST * 2 + str(i) if asked.repeats else str(text)[:300] for i, text in enumerate(texts)
-    ]
-    params = [
-        SamplingParams(
-            temperature=0.0 if asked.repeats else 1.0,
-            seed=i,
-            max_tokens=asked.tokens,
-            ignore_eos=True,
+def record(asked: Provoked, folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Run with speculation and without, in turns, and return both traces, warm-up left out."""
+    engines = {
+        name: LLM(
+            "demo",
+            speculative_config=asked.config if name == "on" else None,
+            max_model_len=1024,
+            max_num_seqs=asked.streams,
+            num_gpu_blocks_override=(asked.blocks if name == "on" else None) or 2048,
+            enable_prefix_caching=False,
+            trace=folder / f"{name}.jsonl",
         )
-        for i in range(len(prompts))
-    ]
-    llm.generate(prompts, params)
-    llm.close()
-    return [json.loads(line) for line in path.read_text().splitlines()][warmed:]
+        for name in ("on", "off")
+    }
+    warm = SamplingParams(temperature=0, max_tokens=8, ignore_eos=True)
+    warmed = {}
+    for name, llm in engines.items():
+        llm.generate(["A recipe for soup", LIST], warm)
+        warmed[name] = llm.times.num_steps
+    if asked.slow:
+        slow_down(engines["on"])
+    texts = load_prompts("mt_bench", TURNS * asked.streams)
+    for turn in range(TURNS):
+        numbers = range(turn * asked.streams, (turn + 1) * asked.streams)
+        prompts = [LIST * 2 + str(i) if asked.repeats else str(texts[i])[:300] for i in numbers]
+        params = [
+            SamplingParams(
+                temperature=0.0 if asked.repeats else 1.0,
+                seed=i,
+                max_tokens=asked.tokens,
+                ignore_eos=True,
+            )
+            for i in numbers
+        ]
+        for llm in engines.values():
+            llm.generate(prompts, params)
+    found = {}
+    for name, llm in engines.items():
+        llm.close()
+        lines = (folder / f"{name}.jsonl").read_text().splitlines()
+        found[name] = [json.loads(line) for line in lines][warmed[name] :]
+    return found
 
 
 def small(record: dict[str, Any]) -> dict[str, Any]:
@@ -168,8 +183,7 @@ def main() -> None:
     work = WORK / "provoked"
     work.mkdir(parents=True, exist_ok=True)
     for cause in only or list(RUNS):
-        for name, speculates in (("on", True), ("off", False)):
-            steps = record(RUNS[cause], speculates, work / "trace.jsonl")
+        for name, steps in record(RUNS[cause], work).items():
             text = "".join(json.dumps(small(step)) + "\n" for step in steps)
             path = KEPT / f"{cause.replace(' ', '_')}-{name}.jsonl.gz"
             path.write_bytes(gzip.compress(text.encode(), mtime=0))

@@ -129,12 +129,17 @@ def diagnose(on: Reading, off: Reading) -> Diagnosis:
         off: the same without it.
 
     Raises:
-        ReadingError: `on` drafted nothing, `off` drafted, or a step time cannot be told.
+        ReadingError: `on` drafted nothing, `off` drafted, or rounds or a step time cannot be told.
     """
     if not on.speculates:
         raise ReadingError(
             f"{on.source!r} drafted nothing: it was taken without speculation, or no text gave a "
             "draft; give the run with speculation first"
+        )
+    if not on.rounds:
+        raise ReadingError(
+            f"{on.source!r} drafted, but does not tell how often: give a log, a benchmark's result "
+            "or a page of /metrics"
         )
     if off.speculates:
         raise ReadingError(f"{off.source!r} speculates too: --baseline is the run without")
