@@ -33,6 +33,7 @@ class Request:
         drafted, accepted: draft tokens.
         rounds: None if it is not said.
         stood: by position, where it is said.
+        ended: seconds into the log; None if it is not said.
     """
 
     milliseconds: float
@@ -41,6 +42,7 @@ class Request:
     accepted: float = 0.0
     rounds: float | None = None
     stood: tuple[float, ...] = ()
+    ended: float | None = None
 
     @property
     def steps(self) -> float:
@@ -95,14 +97,16 @@ def reading(
         )
     told = all(each.rounds is not None or not each.drafted for each in requests)
     counted = sum(each.drafted for each in statistics)
-    notes = (*notes, ONE_BY_ONE) if len(requests) > 1 else notes
+    together = _side_by_side(requests)
+    if together is None and len(requests) > 1:
+        notes = (*notes, ONE_BY_ONE)
     notes += without_drafts([each.drafted > 0 for each in requests], "requests")
     if drafted and not (told or counted):
         notes = (*notes, EVERY_STEP)
     windows = [_window(each, source, told) for each in requests if each.steps > 0]
     found = replace(
         join(windows, source, notes),
-        requests=1,
+        requests=together or 1,
         step_seconds=sum(each.milliseconds for each in requests) / 1e3 / steps,
         max_k=max_k,
         method=", ".join(each.method for each in statistics if each.drafted),
@@ -113,7 +117,7 @@ def reading(
         # They may count requests from before the log began: their share of drafts is taken then.
         scale = drafted / counted
         rounds = min(sum(each.drafts for each in statistics) * scale, drafted)
-        stood = statistics[0].stood if len(statistics) == 1 and scale == 1 else ()
+        stood = tuple(scale * each for each in statistics[0].stood) if len(statistics) == 1 else ()
         found = replace(
             found,
             rounds=rounds,
@@ -123,9 +127,21 @@ def reading(
             windows=found.windows if told else (),
         )
         times = [each.milliseconds for each in statistics if each.milliseconds is not None]
-        if times and scale == 1:
-            found = replace(found, draft_seconds=sum(times) / 1e3 / steps)
+        if times:
+            # Each step of all requests together drafts for every one of them.
+            drafting = scale * sum(times) / 1e3 * (together or 1)
+            found = replace(found, draft_seconds=drafting / steps)
     return [found]
+
+
+def _side_by_side(requests: Sequence[Request]) -> float | None:
+    """Return how many requests ran at once on average; None if the log does not say when."""
+    ends = [each.ended for each in requests if each.ended is not None]
+    if len(ends) < len(requests) or len(requests) < 2:
+        return None
+    spent = [each.milliseconds / 1e3 for each in requests]
+    whole = max(ends) - min(end - took for end, took in zip(ends, spent, strict=True))
+    return max(sum(spent) / whole, 1.0) if whole > 0 else None
 
 
 def _window(request: Request, source: str, told: bool) -> Reading:
