@@ -111,8 +111,10 @@ class TrafficWords:
         """
         from fairdraft.economics.planning.queueing import Limits
 
-        seats = self.max_num_seqs or measured
-        rows = self.max_num_batched_tokens or max(Limits().max_num_batched_tokens, seats)
+        seats = measured if self.max_num_seqs is None else self.max_num_seqs
+        rows = self.max_num_batched_tokens
+        if rows is None:
+            rows = max(Limits().max_num_batched_tokens, seats)
         return Limits(seats, rows, self.kv_tokens)
 
 

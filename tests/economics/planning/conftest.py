@@ -24,7 +24,10 @@ def machine(most: int = 8, k: int = 4) -> Profile:
         for context in (64, 1024)
     )
     drafts = CostSurface(
-        Point(n, rows, 64, (DRAFT * n,)) for n in (1, most) for rows in range(1, k + 1)
+        Point(n, rows, context, (DRAFT * n,))
+        for n in (1, most)
+        for rows in range(1, k + 1)
+        for context in (64, 1024)
     )
     prefill = CostSurface(
         Point(1, rows, start, (PLAIN + ROW * rows + 1e-6 * rows * (start + rows / 2),))
