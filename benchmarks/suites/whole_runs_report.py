@@ -71,8 +71,8 @@ def of_these_minutes(profile: Profile, probe: Report) -> Profile:
 
     Args:
         profile: of all parts.
-        probe: of that time; decoding steps and prompt chunks are slower or quicker by the mean of
-            its samples, for a run takes its stalls with it, over the profile's median.
+        probe: of that time; decoding steps and prompt chunks are slower or quicker by the median of
+            its samples over the profile's.
     """
     decoding = _slowness(profile.step, probe["step"])
     assert profile.prefill is not None
@@ -86,9 +86,9 @@ def of_these_minutes(profile: Profile, probe: Report) -> Profile:
 
 
 def _slowness(surface: CostSurface, points: Sequence[Report]) -> float:
-    """Return the median over settings of a probe's mean over the profile's seconds."""
+    """Return the median over settings of a probe's median over the profile's."""
     ratios = [
-        np.mean(point["samples"])
+        np.median(point["samples"])
         / surface.seconds(point["requests"], point["rows"], point["context"])
         for point in points
         if surface.covers(point["requests"], point["rows"], point["context"])
