@@ -1,4 +1,4 @@
-"""The generated parts of docs/reference: options of the command line, keys of configs, counters.
+"""The generated parts of the docs: options of the command line, keys, counters, file formats.
 
 A part stands between `<!-- NAME: made by `make tables` -->` and `<!-- end of NAME -->`; everything
 between is replaced. tests/docs/test_reference.py fails while a page says something else.
@@ -22,12 +22,14 @@ from pydantic import TypeAdapter
 
 from fairdraft.cli.main import VERBS
 from fairdraft.config import EngineConfig, SamplingParams, SpeculativeConfig
+from fairdraft.peers.formats import JSON_FORMATS, TEXT_FORMATS, Format
 from fairdraft.proposers import known_methods
 from fairdraft.proposers.options import DraftOptions
 from fairdraft.telemetry import SpecCounters, StepTimes
 from scripts.markdown import ROOT, between
 
 FOLDER = ROOT / "docs" / "reference"
+PAGES = (*sorted(FOLDER.glob("*.md")), ROOT / "docs" / "formats.md")
 SHARED_KEYS = "num_speculative_tokens"  # of every method: it is one of SpeculativeConfig's
 
 
@@ -231,6 +233,23 @@ def described(docstring: str, section: str) -> dict[str, str]:
     return {name: text.strip() for name, text in texts.items()}
 
 
+# ---- formats of other engines -------------------------------------------------------------------
+
+
+def formats() -> str:
+    """Write a section for every format that `fairdraft.peers.read` understands."""
+    every: tuple[Format[Any], ...] = (*TEXT_FORMATS, *JSON_FORMATS)
+    parts = []
+    for each in every:
+        biased = "".join(f"* {_cell(line)}\n" for line in each.biased)
+        unknown = "; ".join(_cell(line) for line in each.unknown)
+        parts.append(
+            f"## {each.title}\n\n{table(('in the file', 'read as'), each.read)}\n\n"
+            f"Biased by:\n\n{biased}\nNot to be known from it: {unknown}."
+        )
+    return "\n\n".join(parts)
+
+
 # ---- the pages ----------------------------------------------------------------------------------
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -241,6 +260,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "method keys": method_keys,
     "counters": lambda: counters(SpecCounters),
     "step times": lambda: counters(StepTimes),
+    "formats": formats,
 }
 
 
@@ -253,6 +273,6 @@ def filled(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for page in sorted(FOLDER.glob("*.md")):
+    for page in PAGES:
         page.write_text(filled(page.read_text("utf-8")), "utf-8")
-    sys.stdout.write(f"Written to {FOLDER.relative_to(ROOT)}\n")
+    sys.stdout.write(f"Written to {FOLDER.relative_to(ROOT)} and docs/formats.md\n")

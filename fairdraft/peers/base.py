@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from fairdraft.errors import ReadingError
@@ -100,8 +100,7 @@ class Reading:
     drafted_is_known: bool = True
 
     def __post_init__(self) -> None:
-        told = [getattr(self, each.name) for each in fields(self)]
-        figures = [x for x in told if isinstance(x, int | float) and not isinstance(x, bool)]
+        figures = [x for x in vars(self).values() if type(x) in (int, float)]
         for value in (*figures, *self.accepted_per_position, *self.drafted_per_position):
             if not 0 <= value <= MOST:
                 self._refuse(f"holds the figure {value}, but counts and times are not below 0")

@@ -4,53 +4,18 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fairdraft.errors import ReadingError
 from fairdraft.peers import metrics
-from fairdraft.peers.aiperf import exports as aiperf_exports
 from fairdraft.peers.base import Reading, Record, parse_json
-from fairdraft.peers.fairdraft import bench as fairdraft_bench
-from fairdraft.peers.fairdraft import logs as fairdraft_logs
-from fairdraft.peers.guidellm import reports as guidellm_reports
+from fairdraft.peers.formats import JSON_FORMATS, TEXT_FORMATS
 from fairdraft.peers.lines import lines
-from fairdraft.peers.llama_cpp import logs as llama_cpp_logs
-from fairdraft.peers.llama_cpp import responses as llama_cpp_responses
-from fairdraft.peers.sglang import bench as sglang_bench
-from fairdraft.peers.sglang import logs as sglang_logs
-from fairdraft.peers.sglang import responses as sglang_responses
-from fairdraft.peers.sglang import server_info as sglang_server_info
 from fairdraft.peers.sse import read_stream
-from fairdraft.peers.tensorrt_llm import iterations as tensorrt_llm_iterations
-from fairdraft.peers.vllm import bench as vllm_bench
-from fairdraft.peers.vllm import logs as vllm_logs
-from fairdraft.peers.vllm import responses as vllm_responses
 from fairdraft.peers.vllm.sweep import read_sweep
 
-JSON_READERS: tuple[Callable[[Sequence[Record], str], list[Reading] | None], ...] = (
-    fairdraft_bench.read_bench,
-    fairdraft_logs.read_trace,
-    sglang_bench.read_serving,  # before vLLM's, which has some of the same fields
-    vllm_bench.read_bench,
-    sglang_bench.read_rows,
-    aiperf_exports.read_summary,
-    aiperf_exports.read_records,
-    guidellm_reports.read_report,
-    tensorrt_llm_iterations.read_iterations,
-    sglang_server_info.read_server_info,
-    llama_cpp_responses.read_responses,
-    sglang_responses.read_responses,
-    vllm_responses.read_responses,
-)
-TEXT_READERS: tuple[Callable[[str, str], list[Reading] | None], ...] = (
-    vllm_logs.read_log,
-    sglang_logs.read_log,
-    vllm_bench.read_console,
-    llama_cpp_logs.read_log,
-    metrics.read_page,
-)
 JSON = re.compile(r"\s*(\{|\[\s*[\]{])")  # a log may begin with [2026-11-01
 KNOWN = (
     "give a log of vLLM, SGLang or llama.cpp, what `vllm bench serve` printed or wrote, lines of "
@@ -110,9 +75,11 @@ def read_all(path: str | Path) -> list[Reading]:
     records = read_stream(text, source) or _records(text)
     found: list[Reading] | None = None
     if isinstance(records, list):
-        found = next((each for read in JSON_READERS if (each := read(records, source))), None)
+        found = next(
+            (each for form in JSON_FORMATS if (each := form.reader(records, source))), None
+        )
     else:
-        found = next((each for read in TEXT_READERS if (each := read(text, source))), None)
+        found = next((each for form in TEXT_FORMATS if (each := form.reader(text, source))), None)
     if found is not None:
         return found
     if isinstance(records, str):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import date
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_ENDS = re.compile(r"\r\n|\n|\r")  # no other: a form feed in a text ends no line
+_LINE = re.compile(r"[^\r\n]+")  # no other character ends one: not a form feed in a text
 # An engine's own time stands last before its words; a collector's stands before it.
 _TIME = re.compile(
     r"(?<![\d:.])(?:(?:(\d{4})-)?(\d\d)-(\d\d)[ T])?(\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(?![\d:])"
@@ -22,12 +22,9 @@ DAY = 86400.0
 
 
 def lines(text: str) -> Iterator[str]:
-    """Yield a log's lines without colours; docker's JSON records give what they hold."""
-    start = 0
-    for end in _ENDS.finditer(text):
-        yield _plain(text[start : end.start()])
-        start = end.end()
-    yield _plain(text[start:])
+    """Yield a log's lines, but for empty ones, without colours and out of docker's JSON records."""
+    for found in _LINE.finditer(text):
+        yield _plain(found[0])
 
 
 def _plain(line: str) -> str:

@@ -18,9 +18,8 @@ from fairdraft import LLM, SamplingParams
 from fairdraft.cli.main import main
 from fairdraft.economics.costs.cost_surface import CostSurface, Point, record_of
 from fairdraft.economics.costs.profile import Profile
-from scripts.reference import FOLDER, PARTS, described, filled, table
+from scripts.reference import FOLDER, PAGES, PARTS, described, filled, table
 
-PAGES = sorted(FOLDER.glob("*.md"))
 POINT = Point(1, 1, 16, (0.1,))
 
 

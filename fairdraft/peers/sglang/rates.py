@@ -52,14 +52,15 @@ def draft_tokens(pairs: Sequence[tuple[float, float | None]]) -> DraftTokens:
     """
     longest = max((length - 1 for length, _ in pairs), default=0.0)
     known = [(length, rate) for length, rate in pairs if rate is not None]
+    printed = set(known)  # a long log says the same again and again
     least = max(ceil(longest - _PLACES), 1)
     if not known:
         return DraftTokens(float(least), False, NO_RATE)
     without = [
-        k for k in range(least, MOST) if all(_near(each - 1, k, rate) for each, rate in known)
+        k for k in range(least, MOST) if all(_near(each - 1, k, rate) for each, rate in printed)
     ]
     with_it = [
-        k for k in range(least, MOST) if all(_near(each, k + 1, rate) for each, rate in known)
+        k for k in range(least, MOST) if all(_near(each, k + 1, rate) for each, rate in printed)
     ]
     for fits, others, note in (
         (without, with_it, WITHOUT_BONUS),
