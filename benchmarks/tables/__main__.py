@@ -10,6 +10,7 @@ from functools import partial
 
 from benchmarks.constants import DOCS, RESULTS, ROOT
 from benchmarks.keeping import read_summary
+from benchmarks.tables.calibration import CALIBRATION
 from benchmarks.tables.course import COURSE
 from benchmarks.tables.drafters import DRAFTERS
 from benchmarks.tables.pricing import PRICING
@@ -21,7 +22,7 @@ from scripts.markdown import between
 
 PAGES = (
     ROOT / "README.md",
-    *(DOCS / f"{name}.md" for name in ("benchmarks", "drafters", "pricing", "proofs")),
+    *(DOCS / f"{name}.md" for name in ("benchmarks", "drafters", "planning", "pricing", "proofs")),
     *(ROOT / COURSE_FOLDER / f"{name}.md" for name in ("README", "CHEATSHEET", "INTERVIEW")),
 )
 
@@ -230,7 +231,7 @@ TABLES: dict[str, tuple[str | None, Callable[[], str]]] = {
     **{name: (name, partial(written, name, write)) for name, write in PROOFS.items()},
     **{
         name: (needs, partial(written, needs, write))
-        for name, (needs, write) in (DRAFTERS | PRICING | SPEED).items()
+        for name, (needs, write) in (DRAFTERS | PRICING | SPEED | CALIBRATION).items()
     },
     **{name: (None, write) for name, write in COURSE.items()},
 }

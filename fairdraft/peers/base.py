@@ -55,6 +55,7 @@ class Reading:
         generated: tokens in it, all requests together; None if it is not said.
         engines: how many engines share the requests, each with steps of its own.
         prompt_tokens_per_second: prefilled, all requests together; None if it is not said.
+        prompt_tokens: prefilled; None if it is not said.
         waiting: mean number of requests that wait to be admitted; None if it is not said.
         kv_usage: mean share of the KV blocks in use, from 0 to 1; None if it is not said.
         preemptions: requests that lost their blocks and began anew; None if it is not said.
@@ -88,6 +89,7 @@ class Reading:
     generated: float | None = None
     engines: int = 1
     prompt_tokens_per_second: float | None = None
+    prompt_tokens: float | None = None
     waiting: float | None = None
     kv_usage: float | None = None
     preemptions: float | None = None

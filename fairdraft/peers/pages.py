@@ -133,6 +133,7 @@ def counted(
         prompt_tokens_per_second=prompts / span.seconds
         if prompts is not None and span.seconds
         else None,
+        prompt_tokens=prompts,
         waiting=span.mean("num_requests_waiting", "requests_deferred"),
         kv_usage=span.mean(*SHARES),
         preemptions=gains.get("num_preemptions"),

@@ -91,7 +91,7 @@ def test_what_fairdraft_itself_writes(
     cells = [f"{result}#prompts/{name}/n=2" for name in ("ngram/k=3", "none/k=0")]
     code, out, err = fairdraft("diagnose", cells[0], "--baseline", cells[1])
     assert code == 0, err
-    assert "Likely cause" in out
+    assert "What it lacks of a sound run's speed" in out
     trace = tmp_path / "trace.jsonl"
     speculation = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_min": 1}
     llm = LLM(tiny, dtype="float32", speculative_config=speculation, trace=trace)

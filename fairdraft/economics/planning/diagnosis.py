@@ -1,60 +1,82 @@
-"""Diagnosis: why speculation pays or not, from a run with it and one without it."""
+"""Diagnosis: why speculation pays or not, from a run with it and one without it.
+
+Causes are compared by how much of the slowdown each explains (`losses.py`), on draws of what the
+counts and times could as well have been (`evidence.py`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fairdraft.economics.equations.cost import break_even_length
-from fairdraft.errors import ConfigError, ReadingError
+from fairdraft.economics.planning import losses
+from fairdraft.economics.planning.evidence import Evidence, weigh
+from fairdraft.economics.planning.wording import Figures, describe, pays
+from fairdraft.errors import ReadingError
 from fairdraft.peers.base import Reading
+from fairdraft.stats.intervals import LEVEL, Estimate
 
 CONFIDENCES = ("high", "medium", "low")
+PAYS = "pays"  # the name of what is found where nothing is the matter
 
-COLLAPSE = 0.35  # first token's acceptance below this, of a trained drafter, is a mismatch
-HOPELESS = 0.15  # and below this there is little else it can be
-STEEP = 1.5  # a step so many times longer than without speculation is the first thing to look at
-RARE = 0.25  # of the steps: fewer with a draft, and it is the text that has nothing to draft
-JUMP = 0.25  # later positions stand so much oftener than the first: it starts in the wrong place
-STEADY = 0.6  # and they stand at least so often
-CROWDED = 16  # rows in a step, from where on a small machine's runs may be bound by arithmetic
-ROW_COST = 0.25  # of a plain step, that a row more takes where runs are bound by arithmetic
-SLACK = 1.2  # above k + 1 rows one by one: no arithmetic explains it
-MARGIN = 1.05  # a speedup closer to 1 than this could be noise
+HIGH, MEDIUM = 0.95, 0.7  # chance that the named cause is the largest, at least
+SMALL = 0.05  # of what is lost: a cause that explains less is not listed
 ALIKE = 1.5  # runs whose numbers of requests differ by more are not under the same load
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A possible cause of a run that is slower than it should be.
+    """A cause of a run that is slower than it should be, or that it pays.
 
     Args:
-        cause: its name, a colon, and what shows it.
+        name: of the cause: one of `losses.CAUSES`, or `PAYS`.
+        cause: the name, a colon, and what shows it.
         advice: the next thing to try.
-        confidence: "high", "medium" or "low".
+        confidence: "high", "medium" or "low": from `chance`.
+        share: how much of the slowdown it explains, from 0 to 1; all causes together 1.
+        chance: that it is the largest cause.
+        hides: names of causes that would look the same, because the readings lack what tells them
+            apart.
     """
 
+    name: str
     cause: str
     advice: str
     confidence: str
+    share: Estimate
+    chance: float
+    hides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Possible causes of a slow run, the likeliest first, and the figures they rest on.
+    """Causes of a slow run, the largest first, and the figures they rest on.
 
     Args:
         break_even: tokens a step at which it would pay; where every step has a draft, the mean
             acceptance length.
         length: the tokens a step measured, the bonus token included.
         ceiling: the most that a drafter which is always right could give at this k.
-        findings: what may be the matter, the likeliest first; at least one.
+        gain: tokens per second on / off, of one request; with the requests that were kept waiting,
+            where some were.
+        chance: that it pays.
+        findings: what is the matter, the largest share first; at least one. Where it pays for
+            sure, that comes first, and the causes are what keeps it from more.
+        likely: how many causes are named: the first, and those within each other's intervals.
+        unknown: names of causes that these readings cannot show.
     """
 
     break_even: float
     length: float
     ceiling: float
+    gain: Estimate
+    chance: float
     findings: tuple[Finding, ...]
+    likely: int = 1
+    unknown: tuple[str, ...] = ()
 
     @property
     def speedup(self) -> float:
@@ -65,6 +87,23 @@ class Diagnosis:
     def winnable(self) -> bool:
         """Whether a drafter that is always right would pay at this k."""
         return self.break_even <= self.ceiling
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither that it pays nor that it does not is sure."""
+        return 1 - HIGH < self.chance < HIGH
+
+    @property
+    def causes(self) -> tuple[Finding, ...]:
+        """The findings without the one that it pays."""
+        return tuple(each for each in self.findings if each.name != PAYS)
+
+    @property
+    def named(self) -> tuple[Finding, ...]:
+        """What to say first: that it pays, or the likely causes."""
+        if self.findings[0].name == PAYS:
+            return self.findings[:1]
+        return self.findings[: self.likely]
 
     @property
     def cause(self) -> str:
@@ -82,31 +121,7 @@ class Diagnosis:
         return self.findings[0].confidence
 
 
-@dataclass(frozen=True)
-class _Case:
-    """The figures that the rules look at, as `diagnose` takes them."""
-
-    needed: float
-    tokens: float
-    most: float
-    k: float
-    length: float
-    survivals: Sequence[float]
-    measured: bool
-    requests: float | None
-    share: float
-
-    @property
-    def rows(self) -> float:
-        return 0.0 if self.requests is None else self.requests * (self.k + 1)
-
-    @property
-    def per_row(self) -> float:
-        """What each drafted token adds to a step, in plain steps."""
-        return (self.needed - 1) / (self.k * self.share)
-
-
-def diagnose_readings(on: Reading, off: Reading) -> Diagnosis:
+def diagnose(on: Reading, off: Reading) -> Diagnosis:
     """Judge a measured run with speculation beside one without.
 
     Args:
@@ -114,24 +129,34 @@ def diagnose_readings(on: Reading, off: Reading) -> Diagnosis:
         off: the same without it.
 
     Raises:
-        ReadingError: `on` drafted nothing, `off` drafted, or a step time cannot be told.
+        ReadingError: `on` drafted nothing, `off` drafted, or rounds or a step time cannot be told.
     """
     if not on.speculates:
         raise ReadingError(
             f"{on.source!r} drafted nothing: it was taken without speculation, or no text gave a "
             "draft; give the run with speculation first"
         )
+    if not on.rounds:
+        raise ReadingError(
+            f"{on.source!r} drafted, but does not tell how often: give a log, a benchmark's result "
+            "or a page of /metrics"
+        )
     if off.speculates:
         raise ReadingError(f"{off.source!r} speculates too: --baseline is the run without")
-    return diagnose(
-        step_time(off),
-        step_time(on),
-        on.acceptance_length,
-        on.k,
-        on.survivals,
-        on.step_is_measured and off.step_is_measured,
-        on.requests,
-        on.draft_share,
+    needed = break_even_length(step_time(off), step_time(on))
+    found = weigh(on, off)
+    gain = _estimate(found.speedup, found.weights)
+    chance = float(found.weights[found.speedup >= 1].sum())
+    figures = _figures(on, off, needed, found)
+    unknown = tuple(dict.fromkeys(name for names in found.hides.values() for name in names))
+    findings = _findings(found, figures)
+    likely = _likely(findings)
+    if chance >= HIGH:
+        words, advice = pays(figures)
+        whole = Estimate(1.0, 1.0, 1.0)
+        findings.insert(0, Finding(PAYS, words, advice, confidence(chance), whole, chance))
+    return Diagnosis(
+        needed, figures.tokens, found.most, gain, chance, tuple(findings), likely, unknown
     )
 
 
@@ -162,154 +187,58 @@ def caveats(on: Reading, off: Reading) -> list[str]:
     return found
 
 
-def diagnose(
-    baseline: float,
-    step: float,
-    length: float,
-    k: float,
-    survivals: Sequence[float] = (),
-    measured: bool = True,
-    requests: float | None = None,
-    draft_share: float = 1.0,
-) -> Diagnosis:
-    """Judge the figures of a run with speculation beside one without.
+def confidence(chance: float) -> str:
+    """Return the word for a chance that the named cause is the largest."""
+    return CONFIDENCES[0 if chance >= HIGH else 1 if chance >= MEDIUM else 2]
 
-    Args:
-        baseline: seconds of a step without speculation.
-        step: seconds of a step with it, drafting included, mean over steps with and without draft.
-        length: mean acceptance length, the bonus token included.
-        k: mean draft length, above 0.
-        survivals: S_1 …, if they are known.
-        measured: whether the step times were, or worked out from throughput.
-        requests: mean number running with speculation, if it is known.
-        draft_share: share of the decoding steps that had a draft, in (0, 1].
 
-    Raises:
-        ConfigError: a step takes no time, or nothing was drafted.
+def _figures(on: Reading, off: Reading, needed: float, found: Evidence) -> Figures:
+    acceptance, weights = found.acceptance, found.weights
+    over = found.extra[losses.STEP] / found.plain
+    return Figures(
+        on,
+        off,
+        needed,
+        on.tokens_per_step,
+        found.most,
+        float(over @ weights),
+        on.survivals[0] if on.survivals else float(acceptance.first @ weights),
+        float(acceptance.later @ weights),
+    )
+
+
+def _findings(found: Evidence, figures: Figures) -> list[Finding]:
+    """Return the causes that explain something, the largest first."""
+    shares = losses.shares(found.losses)
+    names = list(shares)
+    largest = np.argmax([shares[name] for name in names], axis=0)
+    findings = []
+    for i, name in enumerate(names):
+        share = _estimate(shares[name], found.weights)
+        chance = float(found.weights[largest == i].sum())
+        hides = found.hides.get(name, ())
+        words, advice = describe(name, figures, hides)
+        findings.append(Finding(name, words, advice, confidence(chance), share, chance, hides))
+    findings.sort(key=lambda each: -each.share.value)
+    return [findings[0], *(each for each in findings[1:] if each.share.value >= SMALL)]
+
+
+def _likely(findings: list[Finding]) -> int:
+    """Return how many are named: the first one, and those within whose interval its share lies and
+    whose share lies within its own.
     """
-    if not (k > 0 and 0 < draft_share <= 1):
-        raise ConfigError(
-            f"k is {k} and the share of steps with a draft {draft_share}, but nothing can be said "
-            "of a run that drafts nothing: give the run with speculation"
-        )
-    needed = break_even_length(baseline, step)
-    tokens, most = 1 + (length - 1) * draft_share, 1 + k * draft_share
-    case = _Case(needed, tokens, most, k, length, survivals, measured, requests, draft_share)
-    if tokens >= needed:
-        findings = [_pays(case)]
-    else:
-        rules = (_nothing_to_draft, _first_position, _mismatch, _saturation, _steep)
-        found = [finding for rule in rules if (finding := rule(case)) is not None]
-        findings = sorted(found, key=lambda each: CONFIDENCES.index(each.confidence))
-        if needed > most and draft_share >= RARE:  # whatever else there is, it is not the drafter
-            findings = [_too_dear(case), *(each for each in findings if each.cause[:4] != "step")]
-    return Diagnosis(needed, tokens, most, tuple(findings) or (_too_short(case),))
+    first = findings[0].share
+    within = [
+        each.share.value >= first.low and each.share.high >= first.value for each in findings[1:]
+    ]
+    return 1 + next((i for i, each in enumerate(within) if not each), len(within))
 
 
-def _timed(case: _Case, confidence: str) -> str:
-    """Return a confidence that rests on step times: a notch lower where they are estimates."""
-    if case.measured:
-        return confidence
-    return CONFIDENCES[min(CONFIDENCES.index(confidence) + 1, len(CONFIDENCES) - 1)]
-
-
-def _pays(case: _Case) -> Finding:
-    advice = "leave it on"
-    if case.survivals and case.survivals[-1] > STEADY:
-        advice = "leave it on; try a longer draft, for most of its last positions stand"
-    return Finding(
-        f"it pays: {case.tokens:.2f} tokens a step, and {case.needed:.2f} are needed",
-        advice,
-        _timed(case, "high" if case.tokens >= MARGIN * case.needed else "medium"),
-    )
-
-
-def _remedy(case: _Case) -> str:
-    if case.per_row > SLACK:
-        return (
-            "a draft adds more than a plain step for every token in it, which no arithmetic "
-            "explains: look for a slow path (no CUDA graph of that size, attention made for one "
-            "query row) or a drafter that is waited for; time draft and verification apart"
-        )
-    return (
-        f"each drafted token adds {case.per_row:.2f} of a plain step: a cheaper drafter, or "
-        f"k = {max(int(case.k) // 2, 1)}; time draft and verification apart to see which"
-    )
-
-
-def _too_dear(case: _Case) -> Finding:
-    return Finding(
-        f"step cost: a step takes {case.needed:.2f} plain ones, and k = {case.k:.3g} can write "
-        f"{case.most:.3g} tokens at most",
-        f"no k = {case.k:.3g} drafter can win: {_remedy(case)}; or turn it off",
-        "high" if case.measured or case.needed > 1.5 * case.most else "medium",
-    )
-
-
-def _steep(case: _Case) -> Finding | None:
-    if case.needed <= STEEP:
-        return None
-    cause = f"step cost: a step takes {case.needed:.2f} plain ones"
-    return Finding(cause, _remedy(case), _timed(case, "medium"))
-
-
-def _nothing_to_draft(case: _Case) -> Finding | None:
-    if case.share >= RARE:
-        return None
-    return Finding(
-        f"workload: {case.share:.0%} of the steps have a draft, and the others pay "
-        f"{case.needed - 1:.0%} for being ready to: the texts repeat too little",
-        "a drafter that always has a guess (a trained head), shorter matches (prompt_lookup_min), "
-        "or off for this traffic",
-        "high" if case.share < RARE / 2 else "medium",
-    )
-
-
-def _first_position(case: _Case) -> Finding | None:
-    if len(case.survivals) < 2 or not case.survivals[0]:
-        return None
-    first, later = case.survivals[0], case.survivals[1] / case.survivals[0]
-    if first >= 0.5 or later < STEADY or later - first < JUMP:
-        return None
-    return Finding(
-        f"position-1 collapse: the first token stands in {first:.0%} of rounds, but the second in "
-        f"{later:.0%} of those: the drafter knows the language and starts in the wrong place",
-        "compare the token ids that drafter and target see (chat template, BOS, tokenizer, hidden "
-        "states one position off); of an n-gram lookup it means matches that are too short: raise "
-        "prompt_lookup_min",
-        "high" if first < HOPELESS else "medium",
-    )
-
-
-def _mismatch(case: _Case) -> Finding | None:
-    # Without positions: all of them alike, which reads the first too low.
-    first = case.survivals[0] if case.survivals else (case.length - 1) / case.k
-    if first >= COLLAPSE or _first_position(case) is not None:
-        return None
-    return Finding(
-        f"drafter mismatch: the first token stands in {first:.0%} of rounds: the drafter does not "
-        "fit (a head of another target or version, another tokenizer), or not this text",
-        "try a prompt it was measured on: if it is right there, it is the traffic; if not, check "
-        "which target it was trained for",
-        "high" if first < HOPELESS and case.survivals else "medium",
-    )
-
-
-def _saturation(case: _Case) -> Finding | None:
-    if case.rows < CROWDED or not ROW_COST <= case.per_row <= SLACK:
-        return None
-    return Finding(
-        f"saturation: {case.requests:.0f} requests make {case.rows:.0f} rows a step, and each "
-        f"drafted token adds {case.per_row:.2f} of a plain step: the machine has no room left",
-        "shorter drafts as more requests run, none from some number on "
-        "(num_speculative_tokens_per_batch_size in vLLM); measure one request to be sure",
-        _timed(case, "high" if case.rows >= 4 * CROWDED else "medium"),
-    )
-
-
-def _too_short(case: _Case) -> Finding:
-    return Finding(
-        f"acceptance: {case.tokens:.2f} tokens a step, and {case.needed:.2f} are needed",
-        "a shorter draft, a better drafter, or off",
-        _timed(case, "medium"),
-    )
+def _estimate(draws: NDArray[np.float64], weights: NDArray[np.float64]) -> Estimate:
+    """Return the mean of weighted draws with the middle 95% of them."""
+    order = np.argsort(draws)
+    below = np.cumsum(weights[order])
+    ends = np.searchsorted(below, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = draws[order][np.minimum(ends, len(draws) - 1)]
+    value = float(draws @ weights)
+    return Estimate(value, min(float(low), value), max(float(high), value))

@@ -70,5 +70,6 @@ def _cell(cell: Record, source: str, notes: tuple[str, ...]) -> Reading:
         steps=steps,
         label=f"{dataset}/{cell.get('method')}/k={k:.0f}/n={n:.0f}",
         notes=notes,
+        draft_seconds=number(times, "propose", source) / engine_steps if engine_steps else None,
         method=str(cell.get("method")),
     )

@@ -25,7 +25,9 @@ def read_trace(records: Sequence[Record], source: str) -> list[Reading] | None:
         return None
     drafted, stood = Counter[int](), Counter[int]()  # by position
     seconds: list[float] = []  # of steps that only decode
-    whole = tokens = nodes = steps = decoding = 0.0
+    whole = tokens = nodes = steps = decoding = drafting = prompts = 0.0
+    computed: dict[str, float] = {}  # tokens of each request, as of its latest step
+    preemptions = 0
     for record in records:
         times = part(record, "times", source)
         took = sum(number(times, verb, source) for verb in VERBS)
@@ -33,8 +35,13 @@ def read_trace(records: Sequence[Record], source: str) -> list[Reading] | None:
         pure = True
         requests = parts(record, "requests", source)
         for request in requests:
+            name = str(request.get("request_id"))
+            before = number(request, "num_computed_tokens", source)
+            preemptions += before < computed.get(name, 0.0)  # only that loses tokens
+            computed[name] = before
             if "num_accepted" not in request:
                 pure = False
+                prompts += number(request, "num_new_tokens", source)
                 continue
             draft = numbers(request, "draft_token_ids", source)
             depth = _depth(request, len(draft), source)
@@ -48,9 +55,12 @@ def read_trace(records: Sequence[Record], source: str) -> list[Reading] | None:
             nodes += len(draft)
             steps += 1
             tokens += len(numbers(request, "token_ids", source))
-            pure &= number(request, "num_new_tokens", source) <= 1 + len(draft)
+            read = number(request, "num_new_tokens", source) - 1 - len(draft)
+            prompts += max(read, 0.0)
+            pure &= read <= 0
         if pure and requests:
             seconds.append(took)
+            drafting += number(times, "propose", source)
             decoding += len(requests)
     if not seconds:
         raise ReadingError(f"{source!r} has no step that only decodes: trace a longer run")
@@ -67,6 +77,10 @@ def read_trace(records: Sequence[Record], source: str) -> list[Reading] | None:
             drafted_per_position=tuple(float(drafted[i]) for i in range(len(drafted))),
             steps=steps,
             # A tree has more nodes than its longest path, which is what can stand.
+            draft_seconds=drafting / len(seconds) if drafted else None,
+            generated=tokens,
+            prompt_tokens=prompts,
+            preemptions=preemptions,
             stated_k=sum(drafted.values()) / drafted[0] if drafted[0] else None,
         )
     ]

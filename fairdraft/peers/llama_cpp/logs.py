@@ -23,6 +23,7 @@ _DRAFT = re.compile(
     r"(?:, mean (?:len|acceptance length) =\s*(?P<length>\d+\.\d\d)(?!\d))?"
     r"(?:, acceptance rate per position = \((?P<rates>\d\.\d{3}(?:, \d\.\d{3})*)\))?"
 )
+_AT = re.compile(r"\b(\d+)\.(\d\d)\.(\d\d\d)\.(\d\d\d) [A-Z] ")  # minutes, seconds, ms, µs
 _TASK = re.compile(r"\bid +\d+ \| task -?\d+")
 _PLACES = 0.011  # of a time per token, printed to two places
 CUT = "{} lines are cut off or run into one another, and their requests are left out"
@@ -69,7 +70,12 @@ class _Log:
             return
         # A server counts the token that comes with the prompt in; llama-cli's runs do not.
         tokens = int(found["tokens"]) - (found["unit"] == "tokens")
-        self._open[key] = Request(float(found["ms"]), tokens)
+        at = _AT.search(line)
+        ended = None
+        if at is not None:
+            minutes, seconds, thousandths, millionths = map(int, at.groups())
+            ended = 60 * minutes + seconds + thousandths / 1e3 + millionths / 1e6
+        self._open[key] = Request(float(found["ms"]), tokens, ended=ended)
         self.requests.append(self._open[key])
 
     def _add_drafts(self, line: str, key: str) -> None:

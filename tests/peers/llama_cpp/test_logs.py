@@ -83,7 +83,7 @@ def test_statistics_count_rounds_and_the_time_of_drafting(tmp_path: Path) -> Non
     assert (found.method, found.draft_seconds) == ("ngram_mod", pytest.approx(1e-6))
     path.write_text(start + line.format(9, 576))  # since the server started: its share counts
     found = read(path)
-    assert (found.rounds, found.draft_seconds) == (3, None)
+    assert (found.rounds, found.draft_seconds) == (3, pytest.approx(1e-6 / 3))
     assert not found.exact_rounds
     for broken in (line.format(3, 192)[:60] + "\n", line.format(300, 192)):
         path.write_text(start + broken)
@@ -176,3 +176,18 @@ def test_a_log_without_times(tmp_path: Path) -> None:
     path.write_text(LOG.splitlines()[-1])
     with pytest.raises(ReadingError, match="no 'eval time' lines"):
         read(path)
+
+
+def test_times_in_the_log_tell_whether_requests_ran_side_by_side(tmp_path: Path) -> None:
+    """Ten seconds each: they end a second apart, and then one begins after the other."""
+    path = tmp_path / "server.log"
+    line = (
+        "0.{:02d}.000.000 I slot print_timing: id {} | task {} |        eval time =   10000.00 ms /"
+        "   101 tokens (  99.01 ms per token,    10.10 tokens per second)\n"
+    )
+    path.write_text(line.format(20, 0, 1) + line.format(21, 1, 2))
+    found = read(path)
+    assert (found.requests, found.draft_seconds) == (None, None)
+    assert "ran side by side" in found.notes[0]
+    path.write_text(line.format(20, 0, 1) + line.format(35, 1, 2))
+    assert read(path).requests == 1
