@@ -16,7 +16,10 @@ def _product(weight: torch.Tensor, x: torch.Tensor, num_threads: int) -> torch.T
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads)
     addresses = weight.data_ptr(), x.data_ptr(), out.data_ptr()
-    tiles.multiply(*addresses, *weight.shape, len(x))
+    n, k = weight.shape
+    inputs = np.empty(tiles.input_bytes(k, len(x)), np.uint8)
+    for call in tiles.product_calls(*addresses, n, k, inputs.ctypes.data):
+        call.run(len(x))
     torch.set_num_threads(before)
     return out
 
