@@ -101,7 +101,13 @@ class FusedLayers:
 
 
 class _Prepared:
-    """The program of some layers; arguments as in `FusedLayers.run`."""
+    """The program of some layers.
+
+    Args:
+        stack: the layers.
+        capacity: rows that there is room for.
+        storage: KV like that of every run.
+    """
 
     def __init__(self, stack: FusedLayers, capacity: int, storage: KVStorage) -> None:
         self.num_threads = threads.count()  # that its pieces are made for
@@ -177,6 +183,7 @@ class _Prepared:
         attention: PagedAttention,
         layers: Collection[int],
     ) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
+        """See `FusedLayers.run`."""
         rows, program, storage = len(token_ids), self._program, attention.storage
         self._token_ids[:rows] = token_ids.numpy()
         self._positions[:rows] = positions.numpy()
