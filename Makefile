@@ -79,6 +79,7 @@ bench: $(READY)
 			--rows 1-5,8,16,24,32,48,64 || exit 1; done
 	for part in profile traces live report; do \
 		$(BIN)/python -m benchmarks.suites.controller $$part || exit 1; done
+	$(BIN)/python -m benchmarks.suites.whole_runs --minutes 600
 	for name in idle long_context; do $(BIN)/python -m benchmarks.suites.$$name || exit 1; done
 	$(BIN)/fairdraft bench run humaneval gsm8k mt_bench --k 4 --concurrency 8 \
 		--out benchmarks/results/bench.json

@@ -21,7 +21,7 @@ from fairdraft.stats.intervals import wilson
 UNTOLD, REFUSED = "not told apart", "refused"
 COLUMNS = (*CAUSES, UNTOLD, PAYS, REFUSED)
 MANY = 5  # windows, from where on high confidence should be the rule
-BLOCK = 35  # seeds with each cause in each engine's print: tuned on every other block of them
+TUNED = 500  # seeds below that the numbers of the diagnosis were chosen with
 
 _ACCEPTED = {losses.MISMATCH, losses.COLLAPSE, losses.WORKLOAD}
 _TIMED = {losses.STEP, losses.DRAFTING}
@@ -30,6 +30,7 @@ SHOWN: dict[str, set[str]] = {
     "vllm metrics": {*_ACCEPTED, losses.SATURATION, losses.PREEMPTION},
     "sglang log": {losses.SATURATION, losses.PREEMPTION},  # mean lengths over all steps
     "llama.cpp log": {*_ACCEPTED, *_TIMED, losses.SATURATION},
+    "llama.cpp log, side by side": {*_ACCEPTED},  # of those that ran beside, only the end is told
     "fairdraft trace": {*_ACCEPTED, *_TIMED, losses.SATURATION, losses.PREEMPTION},
 }
 
@@ -58,13 +59,16 @@ class Case:
     @property
     def tuned(self) -> bool:
         """Whether the numbers of the diagnosis were chosen with this fleet in view."""
-        return self.seed // BLOCK % 2 == 0
+        return self.seed < TUNED
 
 
 def judge(seed: int, cause: str, engine: str, windows: int, on: str, off: str) -> Case:
     """Return what is said of two files, and whether it is right."""
     try:
-        found = diagnose(read(on), read(off))
+        reading = read(on)
+        if engine == "llama.cpp log" and reading.requests is None:
+            engine = "llama.cpp log, side by side"
+        found = diagnose(reading, read(off))
     except FairdraftError:
         return Case(seed, cause, engine, windows, REFUSED, "", False, {})
     first = found.findings[0]

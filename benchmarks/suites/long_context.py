@@ -90,7 +90,7 @@ def main() -> None:
     # The roofline's machine: bandwidth off the smallest run, operations off the largest prefill.
     assert profile.prefill is not None
     rows = profile.prefill.rows[-1]
-    flops = 2 * profile.parameters * rows / profile.prefill.seconds(1, rows, rows)
+    flops = 2 * profile.parameters * rows / profile.prefill.seconds(1, rows, 0)
     roofline = profile.roofline(profile.bandwidth, flops)
     found: list[dict[str, Any]] = []
     for context in contexts:

@@ -128,6 +128,7 @@ class Bench:
 
     Attributes:
         samples: one measurement per cell and finished round.
+        prompt_tokens: by dataset, tokens of each prompt; empty before `run`.
 
     Raises:
         ConfigError: a dataset is missing, broken or too small.
@@ -142,6 +143,7 @@ class Bench:
     ) -> None:
         self.grid, self.model = grid, dict(model)
         self.samples: dict[GridCell, list[Measurement]] = {cell: [] for cell in grid.cells}
+        self.prompt_tokens: dict[str, list[int]] = {}
         self._load, self._encode = load, encode
         self._texts = {name: load_prompts(name, grid.num_prompts) for name in grid.datasets}
         for name, texts in self._texts.items():
@@ -167,6 +169,7 @@ class Bench:
         prompts = {
             name: [self._encode(llm, text) for text in texts] for name, texts in self._texts.items()
         }
+        self.prompt_tokens = {name: list(map(len, each)) for name, each in prompts.items()}
         params = SamplingParams(temperature=0, max_tokens=self.grid.max_tokens, ignore_eos=True)
         passes = list(self._passes())
         done, total = 0, sum(len(groups) for _, _, groups in passes)

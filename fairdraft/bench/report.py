@@ -93,10 +93,10 @@ def report(bench: Bench) -> Report:
 
     Returns:
         `environment`, `settings`, `memory` ("cleared" or "kept" between rounds), `complete`
-        (whether no cell was cut short) and `cells`. A cell has its settings; `tokens_per_second`,
-        the median over its rounds; `speedup`, the median of the rounds' own ratios to method none,
-        None without that; `counters` and `times`, summed over its rounds; and `samples`, one per
-        round.
+        (whether no cell was cut short), `prompt_tokens` (of each prompt, by dataset) and `cells`.
+        A cell has its settings; `tokens_per_second`, the median over its rounds; `speedup`, the
+        median of the rounds' own ratios to method none, None without that; `counters` and `times`,
+        summed over its rounds; and `samples`, one per round.
     """
     done = {cell: samples for cell, samples in bench.samples.items() if samples}
     settings = {**bench.model, **asdict(bench.grid)}
@@ -105,6 +105,7 @@ def report(bench: Bench) -> Report:
         "memory": settings.pop("memory"),
         "settings": settings,
         "complete": all(len(s) == bench.grid.rounds for s in bench.samples.values()),
+        "prompt_tokens": bench.prompt_tokens,
         "cells": [_cell(cell, done) for cell in done],
     }
 

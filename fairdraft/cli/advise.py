@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import mean
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
 LOADS = (1, 8)  # requests at once that are priced
 KS = (1, 2, 4, 8)  # draft lengths that are timed; those between follow
+PREFILL = (16, 64, 256)  # rows of a prompt that are timed
 PROMPTS = 8
 SHIPPED = "eagle3"  # the head for the demo model that is tried with it
 SHARE = 0.6  # of the minutes go into step times, the rest into acceptance
@@ -64,8 +64,8 @@ def advise(
     """Measure a model here for a minute, and say whether to speculate, how, and what it is worth.
 
     Memory is worked out before the weights are read. Then steps are timed with one request and with
-    eight, and each drafter's acceptance is counted on prompts, greedily. The figures are of
-    decoding: reading prompts takes the same time with and without.
+    eight, and each drafter's acceptance is counted on prompts, greedily. The figures are of whole
+    runs of such prompts and answers, reading them included.
     """
     require(dtype in DTYPES, f"dtype is {dtype!r}, but must be one of {', '.join(DTYPES)}")
     require(0 < minutes <= 60, f"--minutes is {minutes:g}, but must lie in (0, 60]: 1 is usual")
@@ -182,11 +182,12 @@ def _measure(
     """Time steps, count acceptance, and price every draft length."""
     from fairdraft.economics.costs.step_costs import StepCosts
     from fairdraft.economics.planning.planner import plan
+    from fairdraft.economics.planning.traffic import Traffic
     from fairdraft.models import ModelRunner
 
     runner = ModelRunner(checkpoint.model, tokenizer=checkpoint.tokenizer, name=model)
     encoded = _encode(checkpoint.tokenizer, texts, runner.max_model_len - max_tokens - max(KS))
-    context = int(mean(map(len, encoded))) + max_tokens // 2
+    traffic = Traffic(tuple(map(len, encoded)), (max_tokens,))
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None)
@@ -194,7 +195,9 @@ def _measure(
         def tick(what: str) -> None:
             progress.update(task, description=what, advance=1)
 
-        profile = _profile(runner, checkpoint, configs, context, model, seconds * SHARE, tick)
+        profile = _profile(
+            runner, checkpoint, configs, int(traffic.mean_context), model, seconds * SHARE, tick
+        )
         each = seconds * (1 - SHARE) / len(configs)
         acceptance = {
             name: found
@@ -206,7 +209,9 @@ def _measure(
         f"none of {', '.join(configs)} drafted a token on these prompts: leave speculation off, or "
         "try a drafter that was trained for the model: --speculative-config",
     )
-    return profile, plan(StepCosts.of_profile(profile), acceptance, concurrencies=LOADS)
+    return profile, plan(
+        StepCosts.of_profile(profile), acceptance, concurrencies=LOADS, traffic=traffic
+    )
 
 
 def _encode(tokenizer: Any, texts: Sequence[str], longest: int) -> list[list[int]]:
@@ -242,7 +247,7 @@ def _profile(
     from fairdraft.profiling import WARM_UP, ProfileGrid, Profiler
     from fairdraft.telemetry.environment import benchmark_environment
 
-    grid = ProfileGrid(LOADS, KS, (context,), prefill=())
+    grid = ProfileGrid(LOADS, KS, (context,), prefill=PREFILL)
     profiler = Profiler(runner, grid, list(configs.values()), checkpoint.tokenizer)
     end, rounds = monotonic() + seconds, 0
     while rounds < WARM_UP + LEAST_ROUNDS or monotonic() < end:

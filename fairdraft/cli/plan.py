@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,6 +59,36 @@ Loads = Annotated[str | None, typer.Option(help="Requests at once; those measure
 Context = Annotated[
     float | None, typer.Option(help="Tokens of each request; the profile's shortest by default.")
 ]
+Prompts = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Price prompts: lengths of a file (JSON lines with prompt_tokens and output_tokens, "
+        "or of `vllm bench serve --save-detailed`), or its texts.",
+    ),
+]
+PromptTokens = Annotated[
+    str | None,
+    typer.Option(metavar="N", help="Price prompts of so many tokens: 300, 50-800 or 50,100,800."),
+]
+OutputTokens = Annotated[
+    str | None, typer.Option(metavar="N", help="With prompts: tokens of an answer, likewise.")
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(help="With prompts: requests a second that arrive; what to use for that rate."),
+]
+Seats = Annotated[
+    int | None,
+    typer.Option("--max-num-seqs", help="With --rate: requests at once; the most measured."),
+]
+Budget = Annotated[
+    int | None,
+    typer.Option("--max-num-batched-tokens", help="With prompts: rows of a step; 512 by default."),
+]
+KvTokens = Annotated[
+    int | None, typer.Option(help="With prompts: tokens that the KV holds; enough by default.")
+]
 TpotLimit = Annotated[
     float | None, typer.Option(help="Limit: milliseconds a token of a request may take.")
 ]
@@ -90,6 +121,13 @@ def plan(
     k: Lengths = None,
     concurrency: Loads = None,
     context: Context = None,
+    prompts: Prompts = None,
+    prompt_tokens: PromptTokens = None,
+    output_tokens: OutputTokens = None,
+    rate: Rate = None,
+    max_num_seqs: Seats = None,
+    max_num_batched_tokens: Budget = None,
+    kv_tokens: KvTokens = None,
     tpot_ms: TpotLimit = None,
     price_per_hour: Price = None,
     before: Before = None,
@@ -105,16 +143,32 @@ def plan(
 
     At a load the choice is the draft length of the best estimated speedup among those whose 95%
     interval lies above 1, the shortest where they tie; off if there is none.
+
+    Decoding alone is priced, unless the lengths of prompts and answers are given: then whole runs
+    are simulated.
     """
+    from fairdraft.cli import plan_traffic
     from fairdraft.cli.options import numbers
     from fairdraft.cli.plan_inputs import Costs, Said
     from fairdraft.config.speculation import MAX_LENGTH
     from fairdraft.economics.planning.planner import plan as price_all
-    from fairdraft.economics.planning.record import plan_record, upgrade_records
+    from fairdraft.economics.planning.record import plan_record, rate_record, upgrade_records
     from fairdraft.economics.planning.upgrade import upgrades
 
     limit = None if tpot_ms is None else _positive("--tpot-ms", tpot_ms) / 1e3
     price = None if price_per_hour is None else _positive("--price-per-hour", price_per_hour)
+    words = plan_traffic.TrafficWords(
+        prompts,
+        prompt_tokens,
+        output_tokens,
+        rate,
+        max_num_seqs,
+        max_num_batched_tokens,
+        kv_tokens,
+    )
+    traffic, notes = words.load()
+    if context is None and traffic is not None and profile is not None:
+        context = traffic.mean_context
     asked = Costs(profile, sweep or [], method, context, force)
     said = Said(acceptance or [], alpha or [], survivals or [], mix or [])
     comparison = _comparison(before, after, said)
@@ -128,16 +182,28 @@ def plan(
     loads = None if concurrency is None else numbers("--concurrency", concurrency)
 
     costs, runs, drafting = asked.load()
+    limits = words.limits(costs.step.requests[-1])
+    accepted = [each.acceptances(costs, drafting, runs) for each in comparison or [said]]
     *old, found = (
-        price_all(
-            costs, each.acceptances(costs, drafting, runs), ks, loads, extrapolate=extrapolate
-        )
-        for each in comparison or [said]
+        price_all(costs, each, ks, loads, extrapolate=extrapolate, traffic=traffic, limits=limits)
+        for each in accepted
     )
+    rated = []
+    if traffic is not None:
+        rated = plan_traffic.rate_plans(words, traffic, costs, accepted[-1], ks, extrapolate)
+        found = replace(found, notes=(*notes, *found.notes))
     gains = upgrades(old[0], found) if old else []
+    if traffic is not None:
+        print(fold(plan_traffic.traffic_sentence(traffic), Console().width))
+    for each in rated:
+        Console().print(plan_traffic.rate_table(each))
+        print(fold(plan_traffic.rate_sentence(each), Console().width) + "\n")
     _show(found, gains, engines, drafter, limit, price)
     if out is not None:
-        record = plan_record(found, price, limit) | {"upgrade": upgrade_records(gains, price)}
+        record = plan_record(found, price, limit) | {
+            "upgrade": upgrade_records(gains, price),
+            "rates": [rate_record(each) for each in rated],
+        }
         write_json(out, record)
         print(f"Written to {out}")
     if plot is not None:
@@ -193,6 +259,7 @@ def _show(
 ) -> None:
     """Print tables, bounds to watch, lines to paste; the last two of the best method."""
     from fairdraft.cli import plan_report as report
+    from fairdraft.cli.plan_traffic import load_table
 
     console, best = Console(), found.best_method
     if gains:
@@ -206,6 +273,8 @@ def _show(
         print(f"Best over these loads: {best}.\n")
     console.print(report.choice_table(found, best))
     print()
+    if any(cell is not None and cell.served for cell in found.cells.values()):
+        console.print(load_table(found, best))
     if limit is not None or price is not None:
         console.print(report.value_table(found, best, limit, price))
     if limit is not None:

@@ -43,7 +43,8 @@ def profile(
     """Time steps over requests, rows and context, target and drafters apart, in turns.
 
     What `fairdraft plan` and `fairdraft reconcile` predict with, and what `method: "auto"` can
-    start from. No prompt is read: what a step costs does not hang on what it says.
+    start from. No text is needed, prompts are random tokens: what a step costs does not hang on
+    what it says.
     """
     from fairdraft.models import ModelRunner, load_checkpoint
     from fairdraft.profiling import ProfileGrid, build_shape, profile_model
@@ -128,6 +129,22 @@ def _show(found: Profile) -> None:
         f"Weights: {found.weight_bytes / 2**20:.0f} MiB, read at "
         f"{found.bandwidth / 1e9:.1f} GB/s or more in the smallest run."
     )
+
+
+def _prompts(found: Profile) -> str:
+    """Return what reading the longest chunk takes, at a text's beginning and late in it."""
+    surface = found.prefill
+    assert surface is not None
+    rows, late = surface.rows[-1], surface.contexts[-1]
+    first = f"{rows} rows take {surface.seconds(1, rows, 0) * 1e3:.0f} ms"
+    reads = [
+        f"{method} reads them in {each.seconds(1, each.rows[-1], 0) * 1e3:.1f} ms"
+        for method, each in found.reading.items()
+    ]
+    behind = []
+    if late and surface.covers(1, rows, late):
+        behind = [f"{surface.seconds(1, rows, late) * 1e3:.0f} ms behind {late} tokens"]
+    return ", ".join([first, *behind, *reads])
 
 
 def _requests(count: int) -> str:

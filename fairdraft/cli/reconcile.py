@@ -22,7 +22,10 @@ LONGEST = 10**9  # tokens of a request
 def reconcile(
     run: Annotated[Path, typer.Argument(help="What `fairdraft bench run` wrote.")],
     profile: Annotated[Path, typer.Option(help="What `fairdraft profile` wrote.")],
-    context: Annotated[int, typer.Option(help="Mean tokens of a request.")] = 256,
+    context: Annotated[
+        int | None,
+        typer.Option(help="Mean tokens of a request; worked out where the run says its prompts."),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Take a profile of another machine all the same.")
     ] = False,
@@ -33,6 +36,9 @@ def reconcile(
     """Predict each cell's tokens a step, step time and speedup from its acceptance and a profile,
     beside what was measured; name the term that explains the difference.
 
+    Where the run says how long its prompts are, the whole of it is predicted by a simulation,
+    prompts included; else decoding alone.
+
     Cells under rejection_sample_method "synthetic" separate the two halves: their acceptance is
     known, so what differs is time.
     """
@@ -40,7 +46,7 @@ def reconcile(
     from fairdraft.economics.planning.reconcile import reconcile_run
     from fairdraft.peers.fairdraft.bench import load_report
 
-    if not 0 <= context <= LONGEST:
+    if context is not None and not 0 <= context <= LONGEST:
         raise ConfigError(
             f"--context is {context}, but must be from 0 to {LONGEST}: the mean tokens of a request"
         )
@@ -51,6 +57,8 @@ def reconcile(
     Console().print(_table(str(run), judged.cells))
     if judged.left_out:
         print(f"Left out, for the profile has none of them: {', '.join(judged.left_out)}.")
+    for note in judged.notes:
+        print(note)
 
 
 def _table(name: str, cells: tuple[Reconciled, ...]) -> Table:
@@ -61,7 +69,9 @@ def _table(name: str, cells: tuple[Reconciled, ...]) -> Table:
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
     )
-    for column in ("cell", "tokens a step", "ms a step", "speedup", "error", "because of"):
+    whole = any(one.predicted_tokens_per_second for one in cells)
+    columns = ["cell", "tokens a step", "ms a step", "speedup", "error", "because of"]
+    for column in [*columns[:3], *["tok/s"] * whole, *columns[3:]]:
         words = column in ("cell", "because of")
         show.add_column(column, justify="left" if words else "right", no_wrap=not words)
     for one in cells:
@@ -70,8 +80,13 @@ def _table(name: str, cells: tuple[Reconciled, ...]) -> Table:
             escape(one.name),
             f"{one.predicted_tokens:.2f} | {one.tokens:.2f}",
             f"{one.predicted_step * 1e3:.1f} | {one.step * 1e3:.1f}",
+            *[f"{_rate(one.predicted_tokens_per_second)} | {_rate(one.tokens_per_second)}"] * whole,
             f"{one.predicted_speedup:.2f} | {one.speedup:.2f}",
             f"{one.error:+.1%}",
             why,
         )
     return show
+
+
+def _rate(tokens_per_second: float | None) -> str:
+    return "–" if tokens_per_second is None else f"{tokens_per_second:.1f}"

@@ -44,6 +44,9 @@ class KVStorage:
         num_slots: num_blocks · block_size.
         dtype: of keys and values.
         device: where they lie.
+
+    Attributes:
+        addresses: [num_layers, 2] int64, of each layer's keys and values.
     """
 
     def __init__(
@@ -61,6 +64,9 @@ class KVStorage:
             for tensors, dim in ((self.keys, layer.key_dim), (self.values, layer.value_dim)):
                 shape = (num_slots, layer.num_kv_heads, dim)
                 tensors.append(_zeros(shape, dtype, device))
+        pairs = zip(self.keys, self.values, strict=True)
+        places = [(key.data_ptr(), value.data_ptr()) for key, value in pairs]
+        self.addresses = np.array(places, np.int64).reshape(-1, 2)
 
     def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """Put keys and values [n, kv_heads, dim] of a layer into slots [n]."""

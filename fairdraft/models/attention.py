@@ -37,7 +37,8 @@ class PagedAttention:
         self._kernel = self.device.type == "cpu" and storage.dtype in FORMATS
 
     @cached_property
-    def _step(self) -> StepAttention:
+    def step(self) -> StepAttention:
+        """What the kernels are told of the step's rows."""
         return StepAttention(self.batch)
 
     @cached_property
@@ -74,7 +75,7 @@ class PagedAttention:
         shape = (*queries.shape[:2], values.shape[2])
         out = torch.empty(shape, dtype=dtype or values.dtype)
         window, keys = self.storage.layers[layer].sliding_window, self.storage.keys[layer]
-        self._step.attend(queries, keys, values, window, scale, softcap, out)
+        self.step.attend(queries, keys, values, window, scale, softcap, out)
         return out
 
 

@@ -16,15 +16,25 @@ from fairdraft.economics.costs.profile import Profile
 from fairdraft.engine.engine import Engine
 from fairdraft.errors import ConfigError
 from fairdraft.models import ModelRunner
-from fairdraft.profiling.steps import Filler, rejecting_engine, standing, step, steps
+from fairdraft.profiling.steps import (
+    Filler,
+    rejecting_engine,
+    standing,
+    step,
+    steps,
+    unread,
+)
 from fairdraft.proposers import Proposer, build_proposer
 from fairdraft.request import Request
 from fairdraft.sampling.sampler import DraftNoise
+from fairdraft.telemetry import StepTimes
 
 Setting = tuple[int, int, int]  # requests, rows, context
 Samples = defaultdict[Setting, list[float]]
 WARM_UP = 2  # rounds that do not count
 PERIOD = 64  # tokens after which the texts for lookups repeat
+PROMPTS_EVERY = 2  # rounds: steps that read prompts are long, and steadier than others
+LATE = 2  # of the lengths of prompts, the longest, are read behind a context too
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,8 @@ class ProfileGrid:
         ks: draft lengths; 0 is measured always.
         contexts: tokens before the step.
         rounds: times that each setting is measured, after two that do not count.
-        prefill: lengths of prompts to read; none leaves that out.
+        prefill: rows of prompt chunks to read, every second round; the longest two at the longest
+            context too. None leaves prompts out.
 
     Raises:
         ConfigError: a number below 1, or none.
@@ -111,13 +122,15 @@ class Profiler:
                 f"{runner.max_model_len} tokens and a few are needed for drafts: lower it"
             )
         self.runner, self.grid = runner, grid
+        self._chunks = _chunks(grid, runner.max_model_len - 1)
         proposers = {config.method: _build(config) for config in methods}
 
         def engine(proposer: Proposer) -> Engine:
             # All of a size: the runner has one pool, which the last engine made.
             most, prompt = max(grid.requests), max(grid.prefill, default=1)
             k, context = max(grid.ks), max(grid.contexts)
-            return rejecting_engine(runner, proposer, most, k, context, prompt, tokenizer)
+            longest = max([context, *(rows + start for rows, start in self._chunks)])
+            return rejecting_engine(runner, proposer, most, k, longest, prompt, tokenizer)
 
         self._target = engine(Filler(max(grid.ks)))
         self._drafting: dict[str, tuple[Engine, list[int]]] = {}
@@ -134,6 +147,7 @@ class Profiler:
         self._run: Samples = defaultdict(list)
         self._prefill: Samples = defaultdict(list)
         self._drafts: dict[str, Samples] = {method: defaultdict(list) for method in proposers}
+        self._reading: dict[str, Samples] = {method: defaultdict(list) for method in proposers}
 
     def round(self, tick: Callable[[str], None] = lambda what: None) -> None:
         """Measure every setting once; the first two rounds warm up."""
@@ -146,13 +160,12 @@ class Profiler:
             for method in self._texts:
                 tick(f"{method}, context {context}")
                 self._time_lookups(method, requests, context)
-        for rows in self.grid.prefill:
-            if rows < self._target.max_model_len:
-                tick(f"prefill of {rows} tokens")
-                self._time_prefill(rows)
+        if self._rounds % PROMPTS_EVERY == 0:
+            self._time_prompts(tick)
         self._rounds += 1
         if self._rounds <= WARM_UP:
-            for samples in (self._step, self._run, self._prefill, *self._drafts.values()):
+            drafters = (*self._drafts.values(), *self._reading.values())
+            for samples in (self._step, self._run, self._prefill, *drafters):
                 samples.clear()
 
     def profile(self, model: str = "", environment: Mapping[str, Any] | None = None) -> Profile:
@@ -177,6 +190,9 @@ class Profiler:
             runner.weight_bytes,
             sum(p.numel() for p in runner.model.parameters()),
             runner.kv_bytes_per_token,
+            {method: _surface(samples, method) for method, samples in self._reading.items()}
+            if self._prefill
+            else {},
         )
 
     def _repeating(self, method: str, proposer: Proposer) -> dict[tuple[int, int], list[Request]]:
@@ -227,13 +243,45 @@ class Profiler:
         for request in made:
             self._target.abort(request.request_id)
 
-    def _time_prefill(self, rows: int) -> None:
-        """A step that reads a prompt."""
-        rng, size = random.Random(rows), self.runner.vocab_size
-        tokens = [rng.randrange(1000) % size for _ in range(rows)]
-        request = self._target.add_request(tokens, SamplingParams(temperature=0, max_tokens=2))
-        self._prefill[1, rows, rows].append(step(self._target, 0).total)
-        self._target.abort(request.request_id)
+    def _time_prompts(self, tick: Callable[[str], None]) -> None:
+        """Steps that read prompt chunks, and drafters that read the shortest and the longest."""
+        for rows, start in self._chunks:
+            tick(f"prefill of {rows} tokens")
+            self._prefill[1, rows, start].append(self._read(self._target, rows, start).total)
+        ends = sorted({rows for rows, start in self._chunks if not start})
+        for rows in {ends[0], ends[-1]} if ends else ():
+            for method, (engine, _) in self._drafting.items():
+                tick(f"prefill of {rows} tokens, {method}")
+                self._reading[method][1, rows, 0].append(self._read(engine, rows, 0).propose)
+            for method, (proposer, _) in self._texts.items():
+                self._reading[method][1, rows, 0].append(self._look_up_first(proposer, rows))
+
+    def _read(self, engine: Engine, rows: int, start: int) -> StepTimes:
+        """Time a step that reads a chunk of a prompt."""
+        chunk = unread(engine, rows, start)
+        times = step(engine, 0)
+        engine.abort(chunk.request_id)
+        return times
+
+    def _look_up_first(self, proposer: Proposer, rows: int) -> float:
+        """Time a lookup's first draft in a text, for which it reads all of it."""
+        rng = random.Random(rows)
+        prompt = tuple(rng.randrange(1000) for _ in range(rows))
+        request = Request(f"read-{rows}", prompt, SamplingParams())
+        begun = perf_counter()
+        proposer.start(request)
+        proposer.propose([request], [1], [()], DraftNoise())
+        taken = perf_counter() - begun
+        proposer.finish(request.request_id)
+        return taken
+
+
+def _chunks(grid: ProfileGrid, most: int) -> list[tuple[int, int]]:
+    """Return the prompt chunks to read, of texts of so many tokens at most: rows, and start."""
+    lengths = sorted(rows for rows in grid.prefill if rows <= most)
+    late = max(grid.contexts)
+    found = [(rows, 0) for rows in lengths]
+    return found + [(rows, late) for rows in lengths[-LATE:] if rows + late <= most]
 
 
 def _build(config: SpeculativeConfig) -> Proposer:

@@ -69,23 +69,34 @@ def standing(engine: Engine, requests: int, context: int) -> list[Request]:
 
     Their blocks are taken as the scheduler would; what lies in them does not matter to the clock.
     """
-    scheduler = engine.scheduler
-    made = []
-    for number in range(requests):
-        rng = random.Random(number)
-        tokens = [rng.randrange(1000, 20_000) % engine.runner.vocab_size for _ in range(context)]
-        request = engine.add_request(
-            tokens, SamplingParams(temperature=0, max_tokens=None, ignore_eos=True)
-        )
-        scheduler.waiting.remove(request)
-        scheduler.kv.grow(request, context, context, scheduler.num_lookahead_tokens)
-        request.advance(context - 1)
-        request.status = Status.RUNNING
-        scheduler.running.append(request)
-        if engine.proposer is not None:
-            engine.proposer.start(request)
-        made.append(request)
-    return made
+    params = SamplingParams(temperature=0, max_tokens=None, ignore_eos=True)
+    return [_begun(engine, n, context, context - 1, params) for n in range(requests)]
+
+
+def unread(engine: Engine, rows: int, start: int) -> Request:
+    """A request that waits for the last `rows` tokens of its prompt; `start` tokens are behind it.
+
+    None of those was computed, as of requests that stand.
+    """
+    params = SamplingParams(temperature=0, max_tokens=2)
+    return _begun(engine, rows, start + rows, start, params)
+
+
+def _begun(
+    engine: Engine, seed: int, num_tokens: int, computed: int, params: SamplingParams
+) -> Request:
+    """A running request of so many tokens, of which some count as computed."""
+    scheduler, rng = engine.scheduler, random.Random(seed)
+    tokens = [rng.randrange(1000, 20_000) % engine.runner.vocab_size for _ in range(num_tokens)]
+    request = engine.add_request(tokens, params)
+    scheduler.waiting.remove(request)
+    scheduler.kv.grow(request, computed, num_tokens, scheduler.num_lookahead_tokens)
+    request.advance(computed)
+    request.status = Status.RUNNING
+    scheduler.running.append(request)
+    if engine.proposer is not None:
+        engine.proposer.start(request)
+    return request
 
 
 def step(engine: Engine, next_k: int) -> StepTimes:

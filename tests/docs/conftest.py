@@ -43,7 +43,12 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for name, seconds in METHODS.items()
     }
-    profile = Profile("demo", "bfloat16", benchmark_environment(), step, step, drafters)
+    prefill = CostSurface(
+        Point(1, rows, start, (0.02 + 0.0004 * rows + 1e-7 * rows * start,))
+        for rows in (16, 512)
+        for start in (0, 1024)
+    )
+    profile = Profile("demo", "bfloat16", benchmark_environment(), step, step, drafters, prefill)
     (folder / "profile.json").write_text(json.dumps(profile.to_json()))
     rates = ("127.9", "128.3", "128.0")
     (folder / "on.log").write_text("".join(ENGINE.format(rate=r) + SPECULATION for r in rates))

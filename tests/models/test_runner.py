@@ -19,6 +19,7 @@ from fairdraft.errors import CheckpointError
 from fairdraft.kv import KVStorage, LayerShape
 from fairdraft.models import FlatBatch, ModelRunner
 from fairdraft.models import attention as attention_module
+from fairdraft.models import runner as runner_module
 from fairdraft.models.attention import PagedAttention
 from fairdraft.models.padded_attention import PaddedAttention
 from fairdraft.models.runner import refuse_unsupported
@@ -108,12 +109,17 @@ def test_greedy_equals_transformers(kind: str, tiny: Tiny) -> None:
             assert engine.scheduler.num_preemptions > 0
 
 
+def take_cudas_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run models' own modules and torch's attention, on CPU."""
+    monkeypatch.setattr(runner_module, "can_fuse", lambda _model: False)
+    monkeypatch.setattr(attention_module, "FORMATS", {})
+
+
 @pytest.mark.parametrize("kind", ["llama", "gemma2", "gemma3_text"])
 def test_torch_attention_equals_transformers(
     kind: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The way that CUDA takes, on CPU."""
-    monkeypatch.setattr(attention_module, "FORMATS", {})
+    take_cudas_way(monkeypatch)
     expected = reference(tiny(kind))
     assert run(tiny(kind), Prompter(4, expected))[1] == expected
 
@@ -128,7 +134,7 @@ def test_mask_off_by_one_is_caught(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) 
         more[..., 1:] |= seen[..., :-1]
         return more
 
-    monkeypatch.setattr(attention_module, "FORMATS", {})
+    take_cudas_way(monkeypatch)
     monkeypatch.setattr(PaddedAttention, "_visible", faulty)
     expected = reference(tiny("llama"))
     assert run(tiny("llama"), Prompter(4, expected))[1] != expected

@@ -12,6 +12,7 @@ from fairdraft.economics.autopilot.draft_potential import TracedText
 from fairdraft.economics.autopilot.policies import Policy
 from fairdraft.economics.autopilot.traced_drafts import Stream, TracedDrafts
 from fairdraft.economics.costs.profile import Profile
+from fairdraft.economics.costs.prompt_costs import PromptCosts
 from fairdraft.errors import ConfigError
 
 
@@ -121,6 +122,7 @@ def replay(
     waiting, running, ended = deque(texts), list[Stream](), list[Stream]()
     clock = policy.clock
     drafts = TracedDrafts(profile.drafter(method), clock, extrapolate)
+    prompts = PromptCosts.of_profile(profile) if profile.prefill is not None else None
     done = Replayed()
     while len(waiting) + len(running) >= concurrency:
         # A proposer drafts for the next step before those that the last one ended are forgotten.
@@ -130,7 +132,7 @@ def replay(
         while waiting and len(running) < concurrency:
             running.append(Stream(waiting.popleft()))
         fresh = running[len(decoding) :]
-        seconds = _step_seconds(profile, decoding, lengths, fresh, extrapolate)
+        seconds = _step_seconds(profile, prompts, decoding, lengths, fresh, extrapolate)
         clock.seconds += seconds
         rows = {stream.text.name: stream.text.context for stream in fresh}
         for stream in fresh:
@@ -165,28 +167,18 @@ def _forget(ended: Sequence[Stream], policy: Policy, drafts: TracedDrafts) -> No
 
 def _step_seconds(
     profile: Profile,
+    prompts: PromptCosts | None,
     decoding: Sequence[Stream],
     lengths: Sequence[int],
     fresh: Sequence[Stream],
     extrapolate: bool,
 ) -> float:
-    """Return the seconds of a step, drafting left out."""
-    seconds = _prefill(profile, sum(stream.text.context for stream in fresh))
-    if not decoding:
-        return seconds
-    count = len(decoding)
-    context = sum(stream.num_tokens for stream in decoding) / count
-    seconds += profile.step.seconds(count, 1 + sum(lengths) / count, context, extrapolate)
-    if fresh and profile.prefill:
-        seconds -= profile.step.seconds(1, 1, context, True)  # the weights are read once
+    """Return the seconds of a step, drafting left out; prompts without a price take none."""
+    seconds, rows = 0.0, len(decoding) + sum(lengths)
+    if decoding:
+        count = len(decoding)
+        context = sum(stream.num_tokens for stream in decoding) / count
+        seconds = profile.step.seconds(count, rows / count, context, extrapolate)
+    if fresh and prompts is not None:
+        seconds = prompts.step([(stream.text.context, 0) for stream in fresh], rows, seconds)
     return seconds
-
-
-def _prefill(profile: Profile, rows: int) -> float:
-    """Return the seconds to read so many prompt tokens; 0 if the profile does not say."""
-    surface = profile.prefill
-    if not rows or surface is None:
-        return 0.0
-    whole, rest = divmod(rows, surface.rows[-1])
-    seconds = whole * surface.seconds(1, surface.rows[-1], 0)
-    return seconds + (surface.seconds(1, rest, 0, True) if rest else 0.0)

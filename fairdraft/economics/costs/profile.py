@@ -35,10 +35,13 @@ class Profile:
         step: seconds of a whole step but for drafting; rows are 1 + drafts of each request.
         run: of these, the target's run alone.
         drafters: by method, seconds to make drafts; rows are the draft length of each request.
-        prefill: seconds of a run that reads so many prompt tokens, 1 request.
+        prefill: seconds of a step that reads so many prompt tokens of 1 request; context is the
+            tokens before them. In older files it is their own number, and no chunk begins late.
         weight_bytes: read by a run.
         parameters: multiplied once a token.
         kv_bytes: of one token of context.
+        reading: by method, seconds in which the drafter reads so many prompt tokens of 1 request;
+            older files have none.
     """
 
     model: str
@@ -51,6 +54,7 @@ class Profile:
     weight_bytes: int = 0
     parameters: int = 0
     kv_bytes: int = 0
+    reading: Mapping[str, CostSurface] = field(default_factory=dict)
 
     def drafter(self, method: str) -> CostSurface:
         """Return a method's drafting costs.
@@ -187,6 +191,7 @@ class Profile:
             "run": listed(self.run),
             "drafters": {name: listed(surface) for name, surface in self.drafters.items()},
             "prefill": listed(self.prefill) if self.prefill else [],
+            "reading": {name: listed(surface) for name, surface in self.reading.items()},
         }
 
     @classmethod
@@ -238,6 +243,7 @@ class Profile:
                 int(report["weight_bytes"]),
                 int(report["parameters"]),
                 int(report["kv_bytes"]),
+                {method: surface(points) for method, points in report.get("reading", {}).items()},
             )
         except ConfigError:
             raise

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fairdraft.economics.costs.cost_surface import CostSurface, Point
 from fairdraft.economics.costs.profile import Profile
+from fairdraft.economics.costs.prompt_costs import PromptCosts
 from fairdraft.errors import ConfigError
 from fairdraft.peers.base import Reading
 
@@ -30,12 +31,14 @@ class StepCosts:
         drafters: by method, seconds of drafting; None where `step` holds that.
         context: tokens of each request before the step.
         notes: what the intervals leave out, each a sentence.
+        prompts: seconds of steps that read prompts; None: not known.
     """
 
     step: CostSurface
     drafters: Mapping[str, CostSurface | None]
     context: float = 0.0
     notes: tuple[str, ...] = field(default=())
+    prompts: PromptCosts | None = None
 
     @classmethod
     def of_profile(cls, profile: Profile, context: float | None = None) -> StepCosts:
@@ -52,8 +55,10 @@ class StepCosts:
             raise ConfigError(
                 "the profile has no drafter to plan for: profile again with --methods ngram, say"
             )
-        shortest = profile.step.contexts[0]
-        return cls(profile.step, profile.drafters, shortest if context is None else context)
+        if context is None:
+            context = profile.step.contexts[0]
+        prompts = PromptCosts.of_profile(profile) if profile.prefill is not None else None
+        return cls(profile.step, profile.drafters, context, (), prompts)
 
     @classmethod
     def of_sweep(cls, runs: Iterable[Reading], method: str = SWEPT) -> StepCosts:

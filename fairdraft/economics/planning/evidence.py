@@ -24,7 +24,9 @@ from fairdraft.peers.base import Reading
 
 FloatArray = NDArray[np.float64]
 
-KNEES = (8.0, 512.0)  # rows where arithmetic overtakes memory: 10 on 2 cores, 295 on an H100
+# Rows where arithmetic overtakes memory: processors and chips of one memory (10 on 2 cores), and
+# cards (139 on a V100, 156 on an A100, 295 on an H100, 400 on an L4): two in three are cards.
+KNEES = ((8.0, 60.0, 1 / 3), (60.0, 512.0, 2 / 3))
 AGAIN = (5.0, 200.0)  # plain steps that a preemption costs: reading again, and the wait before
 GAUGE = 0.35  # spread of the ratio of requests that two pages tell, in logs
 MORE = 1.5  # times as many preemptions as without speculation: they are its doing
@@ -88,7 +90,7 @@ def weigh(on: Reading, off: Reading, seed: int = 0) -> Evidence:
     noise = np.random.default_rng(seed)
     acceptance = draw_acceptance(on, noise)
     on_time, off_time = step_times(on, noise), step_times(off, noise)
-    knee = KNEES[0] * (KNEES[1] / KNEES[0]) ** noise.random(DRAWS)
+    knee = _knees(noise)
     again = AGAIN[0] * (AGAIN[1] / AGAIN[0]) ** noise.random(DRAWS)
     pressed = _pressed(on, off)
     n_on, n_off = on.requests or 1.0, off.requests or on.requests or 1.0
@@ -133,6 +135,18 @@ def weigh(on: Reading, off: Reading, seed: int = 0) -> Evidence:
         1 + on.k * on.draft_share,
         _hides(on),
     )
+
+
+def _knees(noise: np.random.Generator) -> FloatArray:
+    """Return draws of the rows where arithmetic overtakes memory, before anything is known."""
+    where = noise.random(DRAWS)
+    found = np.zeros(DRAWS)
+    below = 0.0
+    for low, high, chance in KNEES:
+        inside = (where >= below) & (where <= below + chance)
+        found = np.where(inside, low * (high / low) ** ((where - below) / chance), found)
+        below += chance
+    return np.maximum(found, KNEES[0][0])
 
 
 def _preempted(reading: Reading) -> float:

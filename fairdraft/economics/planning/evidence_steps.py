@@ -18,7 +18,7 @@ MEASURED = 0.04  # of one that was measured
 RUNS = 0.02  # between two runs of one server
 ASIDE = 0.05  # of the steps' time: so much more that passed was not in them
 ROW = 0.5  # spread of the cost of a prompt's row, in logs, as told by the time beside the steps
-FAULTY = 0.4  # of steps cost more than arithmetic explains, before anything is known
+FAULTY = 0.5  # of steps cost more than arithmetic explains, before anything is known
 TAX = 0.12  # of a plain step: what being ready to speculate costs, where nothing is wrong
 SLOW = 1.0  # plain steps that a slow path costs, mean
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fairdraft.economics.equations.best_k import best_k
 from fairdraft.economics.equations.cost import dollars_per_million
 from fairdraft.economics.equations.estimators import alpha_of_length
+from fairdraft.economics.planning.served import Served
 from fairdraft.economics.planning.thresholds import Threshold
 from fairdraft.peers.drafting import Drafting
 from fairdraft.stats import Estimate
@@ -34,6 +35,8 @@ class Cell:
         speedup: over no speculation at the same load.
         tokens_per_second: of all requests together.
         draws: of `tokens_per_second`, the estimate first.
+        reading: seconds that prompts add to a token of a request; 0 where they are not priced.
+        served: what a simulation of the traffic came to; None where prompts are not priced.
     """
 
     method: str
@@ -46,10 +49,14 @@ class Cell:
     speedup: Estimate
     tokens_per_second: Estimate
     draws: FloatArray = field(repr=False, compare=False)
+    reading: float = 0.0
+    served: Served | None = field(default=None, repr=False, compare=False)
 
     @property
     def tpot(self) -> float:
-        """Seconds that a token of one request takes."""
+        """Seconds that a token of one request takes, those before its first token left out."""
+        if self.served is not None and len(self.served.inter_token):
+            return float(self.served.inter_token.mean())
         return self.requests / self.tokens_per_second.value
 
     def goodput(self, limit: float) -> float:

@@ -2,20 +2,28 @@
 
     speedup(k, B) = E(k) · T(0, B) / T(k, B)
 
-with E tokens a step and request (`traffic`) and T seconds of a step of B requests (`step_costs`).
-Intervals are bootstrapped from both: acceptance from its counts, step times from their samples.
+with E tokens a step and request (`acceptance`) and T seconds of a step of B requests
+(`step_costs`). Intervals are bootstrapped from both: acceptance from its counts, step times from
+their samples. Where the traffic is described, its prompts are priced too: a simulation of it
+(`queueing`) says how many seconds they add to a token, and those are held while the rest is drawn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
 from fairdraft.economics.costs.step_costs import DrawnCosts, StepCosts
 from fairdraft.economics.equations.best_k import best_k
 from fairdraft.economics.planning.acceptance import Acceptance
 from fairdraft.economics.planning.acceptance_draws import DrawnAcceptance
 from fairdraft.economics.planning.plan import Cell, Choice, Plan
+from fairdraft.economics.planning.queueing import Limits
+from fairdraft.economics.planning.rates import served_at_load
+from fairdraft.economics.planning.served import Served
 from fairdraft.economics.planning.thresholds import thresholds
+from fairdraft.economics.planning.traffic import Traffic
 from fairdraft.errors import ConfigError
 from fairdraft.stats import interval
 
@@ -33,6 +41,8 @@ def plan(
     extrapolate: bool = False,
     draws: int = DRAWS,
     seed: int = 0,
+    traffic: Traffic | None = None,
+    limits: Limits | None = None,
 ) -> Plan:
     """Price every draft length at every load, and choose.
 
@@ -49,10 +59,13 @@ def plan(
             last rate.
         draws: of the bootstrap.
         seed: of the same; one seed draws the same step times for every acceptance.
+        traffic: lengths of prompts and answers; None prices decoding alone.
+        limits: of the server that serves it, seats left out: there is one for each request. The
+            engine's own by default.
 
     Raises:
-        ConfigError: a draft length or load below 1, a method that was not measured, or nothing left
-            to price.
+        ConfigError: a draft length or load below 1, a method that was not measured, nothing left
+            to price, or prompts that have no price.
     """
     if isinstance(acceptance, Acceptance):
         if len(costs.methods) != 1:
@@ -66,13 +79,14 @@ def plan(
     for method in acceptance:
         costs.require_method(method)
     drawn = costs.draw(draws, seed)
+    serve = None if traffic is None else _Serving(costs, traffic, limits or Limits(), seed)
     cells: dict[tuple[str, int, int], Cell | None] = {}
     choices: dict[tuple[str, int], Choice | None] = {}
     for method, accepted in acceptance.items():
         row = accepted.draw(max(lengths), draws, seed)
         for n in loads:
             priced = {
-                k: _price(drawn, row, accepted.longest, method, n, k, extrapolate)
+                k: _price(drawn, row, accepted, method, n, k, extrapolate, serve)
                 for k in (0, *lengths)
             }
             cells |= {(method, n, k): cell for k, cell in priced.items()}
@@ -85,37 +99,72 @@ def plan(
             f"{costs.ks[-1]}, context up to {costs.step.contexts[-1]}; measure them, or pass "
             "--extrapolate"
         )
-    return Plan(tuple(acceptance), lengths, loads, cells, choices, costs.notes)
+    notes = costs.notes if serve is None or costs.prompts is None else serve.notes
+    return Plan(tuple(acceptance), lengths, loads, cells, choices, notes)
+
+
+class _Serving:
+    """Simulations of the traffic at a load, each made once."""
+
+    def __init__(self, costs: StepCosts, traffic: Traffic, limits: Limits, seed: int) -> None:
+        self.costs, self.traffic, self.limits, self.seed = costs, traffic, limits, seed
+        self._plain: dict[int, Served] = {}  # without speculation it is the same for every method
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the prices leave out, each a sentence."""
+        prompts = self.costs.prompts.notes if self.costs.prompts is not None else ()
+        return (*self.costs.notes, *prompts)
+
+    def __call__(self, acceptance: Acceptance, method: str, requests: int, k: int) -> Served:
+        if not k and requests in self._plain:
+            return self._plain[requests]
+        found = served_at_load(
+            self.costs, self.traffic, requests, method, k, acceptance, self.limits, self.seed
+        )
+        if not k:
+            self._plain[requests] = found
+        return found
 
 
 def _price(
     costs: DrawnCosts,
-    acceptance: DrawnAcceptance,
-    longest: int | None,
+    drawn: DrawnAcceptance,
+    acceptance: Acceptance,
     method: str,
     requests: int,
     k: int,
     extrapolate: bool,
+    serve: _Serving | None,
 ) -> Cell | None:
+    longest = acceptance.longest
     measured = all(costs.costs.covers(method, i, requests) for i in (0, k))
     measured &= longest is None or k <= longest
     if not measured and not extrapolate:
         return None
     plain = costs.seconds(None, 0, requests)
-    step = costs.seconds(method, k, requests, acceptance.drafting(k)) if k else plain
-    tokens = acceptance.tokens(k)
-    rate = requests * tokens / step
+    step = costs.seconds(method, k, requests, drawn.drafting(k)) if k else plain
+    tokens = drawn.tokens(k)
+    served, reading, plainly = None, 0.0, 0.0
+    if serve is not None:
+        served, off = (serve(acceptance, method, requests, i) for i in (k, 0))
+        reading = requests / served.tokens_per_second - float(step[0] / tokens[0])
+        plainly = requests / off.tokens_per_second - float(plain[0])
+    each = np.maximum(step / tokens + reading, 1e-9)  # seconds a token of a request
+    rate = requests / each
     return Cell(
         method,
         requests,
         k,
         measured,
         float(tokens[0]),
-        float(acceptance.length(k)[0]),
+        float(drawn.length(k)[0]),
         float(step[0]),
-        interval(tokens * plain / step),
+        interval(np.maximum(plain + plainly, 1e-9) / each),
         interval(rate),
         rate,
+        reading,
+        served,
     )
 
 
@@ -128,7 +177,9 @@ def _choose(cells: Sequence[Cell], acceptance: Acceptance) -> Choice:
         k = int(best_k(list(sure.values()), list(sure)))
         chosen = next(cell for cell in others if cell.k == k)
     exact = acceptance.draw(max(cell.k for cell in cells))
-    switches, above = thresholds(exact, {cell.k: cell.step for cell in cells}, chosen.k)
+    switches, above = thresholds(
+        exact, {cell.k: (cell.step, cell.reading) for cell in cells}, chosen.k
+    )
     rivals = [
         cell.k
         for cell in others

@@ -3,11 +3,13 @@
     speedup = tokens a step / step time,   step time = run and verification + drafting
 
 A run's counters and times give each term as measured; its acceptance alone and a profile give each
-as predicted. Terms multiply, so the error is the product of theirs.
+as predicted. Terms multiply, so the error is the product of theirs. Where the run says how long its
+prompts are, all of it is predicted, by a simulation (`whole_run`); else decoding alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +18,16 @@ import numpy as np
 
 from fairdraft.economics.costs.profile import Profile
 from fairdraft.economics.equations.speedup import expected_tokens_per_verify
+from fairdraft.economics.planning.acceptance import Acceptance
+from fairdraft.economics.planning.acceptance_draws import Texts
+from fairdraft.economics.planning.whole_run import WholeRuns, notes_on, whole_runs
 from fairdraft.errors import ConfigError
-from fairdraft.peers.base import number, numbers, part, parts
+from fairdraft.peers.base import number, numbers, optional, part, parts
 
 SMALL = 0.02  # an error that needs no explanation
 NO_METHOD = "none"  # the method of a cell without speculation
 CELL = "a cell of the run"
+CONTEXT = 256  # tokens of a request where a run does not say
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,8 @@ class Reconciled:
         predicted_step: from the profile.
         speedup, predicted_speedup: over plain steps, measured and predicted.
         terms: measured / predicted of each term; above 1 it makes the measured speedup higher.
+        tokens_per_second: measured, prompts included; None if the run does not say.
+        predicted_tokens_per_second: likewise; None where prompts are not priced.
     """
 
     name: str
@@ -46,6 +54,8 @@ class Reconciled:
     speedup: float
     predicted_speedup: float
     terms: Mapping[str, float]
+    tokens_per_second: float | None = None
+    predicted_tokens_per_second: float | None = None
 
     @property
     def error(self) -> float:
@@ -67,17 +77,19 @@ class Reconciliation:
     Args:
         cells: at least one.
         left_out: methods of the run that the profile does not know.
+        notes: what the predictions leave out, each a sentence.
     """
 
     cells: tuple[Reconciled, ...]
     left_out: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def reconcile_run(
     report: Mapping[str, Any],
     source: str,
     profile: Profile,
-    context: float,
+    context: float | None = None,
     extrapolate: bool = False,
 ) -> Reconciliation:
     """Judge every cell of a benchmark that speculates beside the one that does not.
@@ -86,7 +98,8 @@ def reconcile_run(
         report: what `fairdraft bench run` wrote.
         source: its name, for messages.
         profile: of the same model on the same machine.
-        context: mean tokens of a request.
+        context: mean tokens of a request; None works it out, or takes 256 if the run does not say
+            how long its prompts are.
         extrapolate: price what was not profiled too.
 
     Raises:
@@ -116,8 +129,10 @@ def reconcile_run(
                 f"{source!r} has no cell of method none for {dataset!r} at {concurrency}: measure "
                 f"it with --methods none,{cell['method']}"
             )
-        found.append(reconcile(cell, off, profile, context, extrapolate))
-    return Reconciliation(tuple(found), left_out)
+        runs = whole_runs(report, cell, profile)
+        where = context if context is not None else (runs.context if runs else CONTEXT)
+        found.append(reconcile(cell, off, profile, where, extrapolate, runs))
+    return Reconciliation(tuple(found), left_out, notes_on(report, profile))
 
 
 def _place(cell: Mapping[str, Any]) -> tuple[str, str]:
@@ -130,6 +145,7 @@ def reconcile(
     profile: Profile,
     context: float,
     extrapolate: bool = False,
+    runs: WholeRuns | None = None,
 ) -> Reconciled:
     """Judge a cell of `fairdraft bench run` beside the one without speculation.
 
@@ -139,6 +155,7 @@ def reconcile(
         profile: of the same model on the same machine.
         context: mean tokens of a request.
         extrapolate: price what was not profiled too.
+        runs: simulates the cell's prompts and answers; None predicts decoding alone.
 
     Raises:
         ConfigError: the cell has no steps, or it was not profiled.
@@ -158,7 +175,11 @@ def reconcile(
     run = measured.run - min(reading / measured.on_steps, measured.run / 2)
     propose = measured.propose
     drafting = _drafting(measured, profile, context, extrapolate)
-    predicted = iid * plainly / (found + drafting)
+    predicted = alone = iid * plainly / (found + drafting)
+    rate = None
+    if runs is not None:
+        seconds = runs.seconds(measured.method, int(number(cell, "k", CELL)), measured.acceptance)
+        predicted, rate = runs.seconds(None, 0, None) / seconds, runs.tokens / seconds
     decoded = measured.tokens * base / (run + propose)
     return Reconciled(
         f"{cell.get('dataset', '')} {measured.method} k={cell.get('k')} n={measured.requests:.0f}",
@@ -172,8 +193,10 @@ def reconcile(
             "acceptance is not iid": measured.tokens / iid,
             "verify growth": (found / plainly) / (run / base),
             "drafting": ((found + drafting) / found) / ((run + propose) / run),
-            "prefill and ends": measured.speedup / decoded,
+            "prefill and ends": (measured.speedup / decoded) / (predicted / alone),
         },
+        optional(cell, "tokens_per_second", CELL),
+        rate,
     )
 
 
@@ -229,10 +252,27 @@ class _Measured:
         """Tokens a step and request, steps without a draft included."""
         return 1 + self.accepted / self.steps
 
+    @property
+    def alpha(self) -> float:
+        """The censored estimate of one token's acceptance rate."""
+        return self.accepted / max(self.accepted + self.rejections, 1)
+
+    @property
+    def acceptance(self) -> Acceptance | None:
+        """One α for every token, where drafts have the lengths they had; None without drafts."""
+        if not self.rounds:
+            return None
+        reach = tuple(min(count / self.rounds, 1.0) for count in self.drafted_per_position)
+        before = (1.0, *reach[:-1])
+        rates = tuple(self.alpha * r / max(b, 1e-300) for r, b in zip(reach, before, strict=True))
+        share = min(self.rounds / self.steps, 1.0)
+        known = (math.inf,) * len(rates)
+        return Acceptance((Texts(rates, known, 1.0, share, math.inf, reach, len(rates)),), "one α")
+
 
 def _tokens_of_one_alpha(measured: _Measured) -> float:
     """Return tokens a step from one α for every token, where drafts had the lengths they had."""
-    alpha = measured.accepted / max(measured.accepted + measured.rejections, 1)
+    alpha = measured.alpha
     exactly = -np.diff([*measured.drafted_per_position, 0])  # rounds of 1, 2 … drafts
     lengths = np.arange(1, len(exactly) + 1)
     stands = float(exactly @ (np.asarray(expected_tokens_per_verify(alpha, lengths)) - 1))

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from fairdraft.economics.planning.plan import Cell, Choice, Plan
+from fairdraft.economics.planning.rates import RatePlan
+from fairdraft.economics.planning.served import FloatArray, Served, percentile
 from fairdraft.economics.planning.upgrade import Upgrade
 
 
@@ -54,6 +56,41 @@ def upgrade_records(found: Sequence[Upgrade], price: float | None) -> list[dict[
     ]
 
 
+def rate_record(found: RatePlan) -> dict[str, Any]:
+    """Return what to use at a rate as JSON for a file."""
+    return {
+        "method": found.method,
+        "requests_per_second": found.rate,
+        "k": found.k,
+        "cells": [
+            {"k": k, "saturates": cell.saturates, **_served(cell.served)}
+            for k, cell in found.cells.items()
+        ],
+        "changes": [{"from": rate, "k": k} for rate, k in found.changes],
+        "off_from": found.off_from,
+        "saturates": found.saturates,
+    }
+
+
+def _served(served: Served) -> dict[str, Any]:
+    """Return a simulation's answers as JSON; what it has none of is null."""
+
+    def percentiles(values: FloatArray) -> dict[str, float] | None:
+        if not len(values):
+            return None
+        return {f"p{share}": percentile(values, share) for share in (50, 99)}
+
+    return {
+        "tokens_per_second": served.tokens_per_second,
+        "requests_per_second": served.requests_per_second,
+        "ttft_seconds": percentiles(served.ttft),
+        "inter_token_seconds": percentiles(served.inter_token),
+        "inter_chunk_seconds": percentiles(served.inter_chunk),
+        "latency_seconds": percentiles(served.latency),
+        "preemptions": served.preemptions,
+    }
+
+
 def _cell(cell: Cell | None, price: float | None, tpot: float | None) -> dict[str, Any]:
     if cell is None:
         return {"measured": False, "speedup": None}
@@ -66,6 +103,8 @@ def _cell(cell: Cell | None, price: float | None, tpot: float | None) -> dict[st
         "step_seconds": cell.step,
         "tpot_seconds": cell.tpot,
     }
+    if cell.served is not None:
+        found["served"] = _served(cell.served)
     if tpot is not None:
         found["goodput"] = cell.goodput(tpot)
     if price is not None:

@@ -10,8 +10,7 @@ tree, or beside other requests.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +19,52 @@ from torch import Tensor
 from fairdraft.models.batch import FlatBatch
 from fairdraft.models.cpu import threads
 from fairdraft.models.cpu.attention_kernels import BLOCK_QUERIES, CHUNK, kernel
+from fairdraft.models.cpu.program import Call, Program
 from fairdraft.models.cpu.vectors import FORMATS, LANES
 
+TOLD = 5  # the kernel's first argument that says what rows see; before it are rows and addresses
+_NUM_TOLD = 19
 _PIECES = 4  # for each thread; where a step has fewer, chunks of what its rows see are pieces
+
+_Pass = tuple[npt.NDArray[np.int64], int]  # the kernel's arguments, and its pieces
+
+
+class Look(NamedTuple):
+    """How the rows of a step look at a layer's KV, beside what they see.
+
+    Args:
+        num_heads: of the queries.
+        key_dim: numbers in a key of one head.
+        kv_heads: of the KV.
+        value_dim: numbers in a value of one head.
+        window: sliding window in tokens; None sees all.
+        scale: factor on the scores.
+        softcap: scores become softcap · tanh(score / softcap); None is off.
+    """
+
+    num_heads: int
+    key_dim: int
+    kv_heads: int
+    value_dim: int
+    window: int | None
+    scale: float
+    softcap: float | None
+
+
+def append_attention(program: Program, layer: int, queries: Tensor, out: Tensor) -> list[int]:
+    """Add a layer's attention to a program; returns the places of its two passes.
+
+    Until they are told what `StepAttention.passes` says, they do nothing.
+
+    Args:
+        program: the calls.
+        layer: whose KV.
+        queries, out: as in `StepAttention.attend`.
+    """
+    addresses = queries.data_ptr(), out.data_ptr()
+    compiled = kernel(FORMATS[queries.dtype], FORMATS[out.dtype])
+    call = Call(compiled, [0, 0, *addresses, *[0] * _NUM_TOLD], shares=0)
+    return [program.append(call, layer) for _ in range(2)]
 
 
 class StepAttention:
@@ -53,7 +95,8 @@ class StepAttention:
         self._masks = np.concatenate(masks) if masks else np.zeros(1, np.uint8)
         first = self._numbers.ctypes.data
         self._addresses = *(first + 8 * start for start in starts), self._masks.ctypes.data
-        self._jobs: dict[tuple[Any, ...], _Job] = {}
+        self._passes: dict[tuple[Any, ...], tuple[_Pass, ...]] = {}
+        self._held: list[npt.NDArray[Any]] = []
 
     def attend(
         self,
@@ -75,26 +118,25 @@ class StepAttention:
             softcap: scores become softcap · tanh(score / softcap); None is off.
             out: [T, num_heads, value_dim], any of these dtypes.
         """
-        tensors = queries, keys, values, out
-        key = (*(t.shape for t in tensors), out.dtype, window, scale, softcap)
-        if key not in self._jobs:
-            self._jobs[key] = self._prepare(tensors, window, scale, softcap)
-        job = self._jobs[key]
-        addresses = [t.data_ptr() for t in tensors]
-        for arguments, pieces in job.passes:
-            arguments[:4] = addresses
-            threads.run(job.kernel, arguments, pieces)
+        (_, num_heads, key_dim), (_, kv_heads, value_dim) = queries.shape, values.shape
+        look = Look(num_heads, key_dim, kv_heads, value_dim, window, scale, softcap)
+        addresses = [t.data_ptr() for t in (keys, values, queries, out)]
+        compiled = kernel(FORMATS[keys.dtype], FORMATS[out.dtype])
+        for arguments, pieces in self.passes(look):
+            arguments[:TOLD] = len(queries), *addresses
+            threads.run(compiled, arguments, pieces)
 
-    def _prepare(
-        self,
-        tensors: tuple[Tensor, ...],
-        window: int | None,
-        scale: float,
-        softcap: float | None,
-    ) -> _Job:
-        queries, keys, values, out = tensors
-        kv_heads = keys.shape[1]
-        group = queries.shape[1] // kv_heads
+    def passes(self, look: Look) -> tuple[_Pass, ...]:
+        """Return the kernel's two passes: chunks worked out apart, if any are, then all the rest.
+
+        Arguments before `TOLD` are the caller's; the others point to what this object holds.
+        """
+        if look not in self._passes:
+            self._passes[look] = self._prepare(look)
+        return self._passes[look]
+
+    def _prepare(self, look: Look) -> tuple[_Pass, ...]:
+        kv_heads, group = look.kv_heads, look.num_heads // look.kv_heads
         rows_a_piece = max(1, BLOCK_QUERIES // group)
         work = [
             (request, first, min(first + rows_a_piece, rows))
@@ -102,7 +144,7 @@ class StepAttention:
             for first in range(0, rows, rows_a_piece)
         ]
         few = len(work) * kv_heads < _PIECES * threads.count()
-        part = (values.shape[2] + LANES - 1) // LANES * LANES + 2
+        part = (look.value_dim + LANES - 1) // LANES * LANES + 2
         listed: list[int] = []
         chunks: list[int] = []
         size = 0
@@ -112,33 +154,20 @@ class StepAttention:
             size += kv_heads * count * (last - first) * group * part
             for chunk in range(count):
                 chunks += i, chunk
-        held = (
-            np.array([scale, softcap or 0], np.float32),
-            np.array(listed, np.int64),
-            np.empty(size, np.float32),
-            np.array(chunks, np.int64),
-        )
-        shapes = (*queries.shape, *keys.shape[:2], values.shape[2])
-        others = (*self._sizes, window or 0, len(work))
-        addresses = (*self._addresses, *(a.ctypes.data for a in held))
-        last_pass = np.array([0, 0, 0, 0, *shapes, *others, *addresses, 0], np.int64)
-        passes = [(last_pass, len(work) * kv_heads)]
-        if chunks:
-            apart = last_pass.copy()
-            apart[-1] = len(chunks) // 2
-            passes.insert(0, (apart, len(chunks) // 2 * kv_heads))
-        return _Job(kernel(FORMATS[keys.dtype], FORMATS[out.dtype]), passes, held)
+        softmax = np.array([look.scale, look.softcap or 0], np.float32)
+        numbers, parts = np.array(listed + chunks, np.int64), np.empty(size, np.float32)
+        self._held += softmax, numbers, parts
+        at = numbers.ctypes.data
+        held = softmax.ctypes.data, at, parts.ctypes.data, at + 8 * len(listed)
+        shapes = look.num_heads, kv_heads, look.key_dim, look.value_dim
+        others = (*self._sizes, look.window or 0, len(work))
+        told = *shapes, *others, *self._addresses, *held, 0
+        whole = np.array([*[0] * TOLD, *told], np.int64)
+        apart = whole.copy()
+        apart[-1] = len(chunks) // 2
+        return (apart, len(chunks) // 2 * kv_heads), (whole, len(work) * kv_heads)
 
     def _whole_chunks(self, request: int, first: int) -> int:
         """Return how many chunks, from the first on, rows from `first` on see; one is no gain."""
         shared = self._contexts[request] + (0 if request in self._trees else first + 1)
         return shared // CHUNK if shared >= 2 * CHUNK else 0
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A kernel's calls, ready but for the addresses of the layer; `held` keeps its arrays alive."""
-
-    kernel: threads.Kernel
-    passes: list[tuple[npt.NDArray[np.int64], int]]
-    held: tuple[npt.NDArray[Any], ...]

@@ -29,6 +29,7 @@ CHUNK = 8 * TILE  # tokens whose softmax stands alone before it joins that of th
 BLOCK_QUERIES = 2 * QUERY_VECTORS * LANES  # queries for which a piece reads the KV once
 _NEVER = np.iinfo(np.int32).min
 _LINE = 64  # bytes
+_SLOTS = 1 << 40  # no fewer than there are; nothing depends on it
 
 
 @njit
@@ -315,39 +316,39 @@ def kernel(kind: Format, out_kind: Format) -> threads.Kernel:
     """Return the kernel for KV and queries of one format and results of another.
 
     A piece is a kv head and some rows of a request, or, of rows that see much where there are few
-    pieces, a chunk of what they see. Its arguments are those that `StepAttention` lists.
+    pieces, a chunk of what they see. Its arguments are the rows, addresses of
+    keys, values, queries and results, and those that `StepAttention.passes` lists.
     """
     dtype, out_dtype = DTYPES[kind], DTYPES[out_kind]
 
     def piece(a, number):
-        num_rows, num_heads, key_dim = a[4], a[5], a[6]
-        num_slots, kv_heads, value_dim = a[7], a[8], a[9]
-        num_requests, blocks, block_size, window, num_work = a[10], a[11], a[12], a[13], a[14]
-        queries = array_at(a[0], (num_rows, num_heads, key_dim), dtype)
-        keys = array_at(a[1], (num_slots, kv_heads, key_dim), dtype)
-        values = array_at(a[2], (num_slots, kv_heads, value_dim), dtype)
-        out = array_at(a[3], (num_rows, num_heads, value_dim), out_dtype)
-        cu_rows = array_at(a[15], (num_requests + 1,), np.int64)
-        context_lens = array_at(a[16], (num_requests,), np.int64)
-        tables = array_at(a[17], (num_requests, blocks), np.int64)
-        mask_starts = array_at(a[18], (num_requests,), np.int64)
-        numbers = array_at(a[20], (2,), np.float32)
-        work = array_at(a[21], (num_work, 5), np.int64)
+        num_rows, num_heads, kv_heads, key_dim, value_dim = a[0], a[5], a[6], a[7], a[8]
+        num_requests, blocks, block_size, window, num_work = a[9], a[10], a[11], a[12], a[13]
+        keys = array_at(a[1], (_SLOTS, kv_heads, key_dim), dtype)
+        values = array_at(a[2], (_SLOTS, kv_heads, value_dim), dtype)
+        queries = array_at(a[3], (num_rows, num_heads, key_dim), dtype)
+        out = array_at(a[4], (num_rows, num_heads, value_dim), out_dtype)
+        cu_rows = array_at(a[14], (num_requests + 1,), np.int64)
+        context_lens = array_at(a[15], (num_requests,), np.int64)
+        tables = array_at(a[16], (num_requests, blocks), np.int64)
+        mask_starts = array_at(a[17], (num_requests,), np.int64)
+        numbers = array_at(a[19], (2,), np.float32)
+        work = array_at(a[20], (num_work, 5), np.int64)
         # The last rows of a prompt see most: they come first, so that no thread ends alone.
         at, kv_head, chunk = num_work - 1 - number // kv_heads, number % kv_heads, np.int64(-1)
-        if a[24]:
-            chunk_work = array_at(a[23], (a[24], 2), np.int64)
+        if a[23]:
+            chunk_work = array_at(a[22], (a[23], 2), np.int64)
             at, chunk = chunk_work[number // kv_heads]
         request, first, last, num_chunks, part_start = work[at]
         used = (last - first) * (num_heads // kv_heads)
         padded = (value_dim + LANES - 1) // LANES * LANES
         part_size = num_chunks * used * (padded + 2)
-        parts_at = a[22] + 4 * (part_start + kv_head * part_size)
+        parts_at = a[21] + 4 * (part_start + kv_head * part_size)
         parts = array_at(parts_at, (num_chunks, used, padded + 2), np.float32)
         rows = cu_rows[request + 1] - cu_rows[request]
         start = mask_starts[request]
         side = rows if start >= 0 else 0
-        mask = array_at(a[19] + max(start, 0), (side, side), np.uint8)
+        mask = array_at(a[18] + max(start, 0), (side, side), np.uint8)
         _attend_rows(
             queries,
             (keys, values, kv_head),

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from fairdraft.models.cpu import rowwise
+from fairdraft.models.cpu.program import Call
 
 Floats = npt.NDArray[np.float32]
-Gate = Callable[[Floats, Floats, npt.NDArray[Any]], None]
+Gate = Callable[[Floats, Floats, npt.NDArray[Any]], Call]
 
 NONE: Floats = np.zeros(0, np.float32)  # a norm or a bias that is not there
 
@@ -46,12 +47,9 @@ class Rotation:
     frequencies: Floats
     factor: float = 1.0
 
-    def at(self, positions: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """Return cosines and sines [M, h] at positions [M]."""
-        shape = len(positions), len(self.frequencies)
-        cos, sin = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        rowwise.angles(positions, self.frequencies, self.factor, cos, sin)
-        return cos, sin
+    def at(self, positions: npt.NDArray[np.int64], cos: Floats, sin: Floats) -> Call:
+        """Return the call that fills in cosines and sines [M, h] at positions [M]."""
+        return rowwise.angles(positions, self.frequencies, self.factor, cos, sin)
 
 
 NO_ROTATION = Rotation(NONE)

@@ -1,11 +1,13 @@
 """Products with weights that stay where the checkpoint put them, for torch tensors.
 
-On CPU, bfloat16 goes through `tiles.multiply` where the processor has tiles, everything else
-through `product.multiply`; other devices go through torch. Nothing is packed or copied, so tied
+On CPU, bfloat16 goes through `tiles` where the processor has them, everything else through
+`product`; other devices go through torch. Nothing is packed or copied, so tied
 weights stay tied.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +16,15 @@ from torch import Tensor, nn
 
 from fairdraft.models.cpu import product as products
 from fairdraft.models.cpu import tiles
+from fairdraft.models.cpu.program import Call, Program
 from fairdraft.models.cpu.vectors import FORMATS
 
 _BITS = {torch.bfloat16: torch.uint16, torch.float16: torch.int16}
 
 
-def as_array(tensor: Tensor) -> npt.NDArray[np.generic]:
+def as_array(tensor: Tensor) -> npt.NDArray[Any]:
     """The tensor's memory as numpy: bfloat16 as uint16 bits, float16 as int16 bits."""
-    array: npt.NDArray[np.generic] = tensor.view(_BITS.get(tensor.dtype, tensor.dtype)).numpy()
+    array: npt.NDArray[Any] = tensor.view(_BITS.get(tensor.dtype, tensor.dtype)).numpy()
     return array
 
 
@@ -54,13 +57,41 @@ def product(weight: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
     operand = operand_dtype(weight.dtype)
     if x.dtype != operand:
         x = x.to(operand)
-    addresses = weight.data_ptr(), x.data_ptr(), out.data_ptr()
-    (n, k), m = weight.shape, len(x)
-    if tiles.HAVE_TILES and operand == torch.bfloat16 and k % tiles.DEPTH == 0:
-        tiles.multiply(*addresses, n, k, m)
-    else:
-        products.multiply(FORMATS[weight.dtype], *addresses, n, k, m)
+    inputs = np.empty(_scratch_bytes(weight, len(x)), np.uint8)
+    for call in _calls(weight, x, out, inputs.ctypes.data):
+        call.run(len(x))
     return out
+
+
+def append_product(program: Program, weight: Tensor, x: Tensor, out: Tensor) -> None:
+    """Add `product` to a program.
+
+    Args:
+        program: the calls.
+        weight: [N, K], for which `kernel_fits` holds.
+        x: [capacity, …] in `operand_dtype`, K numbers a row.
+        out: [capacity, N] float32.
+    """
+    scratch = program.scratch(_scratch_bytes(weight, program.capacity))
+    for call in _calls(weight, x, out, scratch):
+        program.append(call)
+
+
+def _on_tiles(weight: Tensor) -> bool:
+    bfloat16 = weight.dtype == torch.bfloat16
+    return tiles.HAVE_TILES and bfloat16 and weight.shape[1] % tiles.DEPTH == 0
+
+
+def _scratch_bytes(weight: Tensor, rows: int) -> int:
+    """Return the bytes that a product of so many rows needs beside its operands."""
+    return tiles.input_bytes(weight.shape[1], rows) if _on_tiles(weight) else 0
+
+
+def _calls(weight: Tensor, x: Tensor, out: Tensor, scratch: int) -> list[Call]:
+    addresses, (n, k) = (weight.data_ptr(), x.data_ptr(), out.data_ptr()), weight.shape
+    if _on_tiles(weight):
+        return tiles.product_calls(*addresses, n, k, scratch)
+    return [products.product_call(FORMATS[weight.dtype], *addresses, n, k)]
 
 
 class RowLinear(nn.Linear):

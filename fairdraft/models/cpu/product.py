@@ -23,6 +23,7 @@ from numba.extending import intrinsic
 from fairdraft.compiled import array_at
 from fairdraft.models.cpu import threads
 from fairdraft.models.cpu.processor import PATH, VectorPath
+from fairdraft.models.cpu.program import Call
 from fairdraft.models.cpu.vectors import (
     FLOATS,
     I64,
@@ -184,8 +185,8 @@ def _kernel(kind: Format) -> threads.Kernel:
     size, x_size = kind.size, np.dtype(x_dtype).itemsize
 
     def piece(arguments, number):
-        weight, x, out = arguments[0], arguments[1], arguments[2]
-        n, k, m, height = arguments[3], arguments[4], arguments[5], arguments[6]
+        m, weight, x, out = arguments[0], arguments[1], arguments[2], arguments[3]
+        n, k, height = arguments[4], arguments[5], arguments[6]
         shares = (n + height - 1) // height
         first, begin = number % shares * height, number // shares * X_ROWS
         last, end = min(n, first + height), min(m, begin + X_ROWS)
@@ -238,16 +239,15 @@ def piece_rows(rows: int, row_bytes: int, unit: int) -> int:
     return unit * max(1, round(share / unit))
 
 
-def multiply(kind: Format, weight: int, x: int, out: int, n: int, k: int, m: int) -> None:
+def product_call(kind: Format, weight: int, x: int, out: int, n: int, k: int) -> Call:
     """out = x · weightᵀ, from the addresses of arrays that lie without gaps.
 
     Args:
         kind: the format of the weights.
         weight: of [N, K].
-        x: of [M, K], float32; for bfloat16 weights where `takes_pairs` says so, bfloat16.
-        out: of [M, N] float32.
-        n, k, m: N, K and M.
+        x: of [rows, K], float32; for bfloat16 weights where `takes_pairs` says so, bfloat16.
+        out: of [rows, N] float32.
+        n, k: N and K.
     """
     height = piece_rows(n, k * kind.size, GROUP)
-    arguments = np.array([weight, x, out, n, k, m, height], np.int64)
-    threads.run(_kernel(kind), arguments, -(-n // height) * -(-m // X_ROWS))
+    return Call(_kernel(kind), (weight, x, out, n, k, height), -(-n // height), X_ROWS)

@@ -193,14 +193,14 @@ def _serve(state, index, spins):
             _wake(_at(state, _ACTIVE))
 
 
-@njit(cache=True)
+@njit
 def _run(state, kernel, arguments, pieces, joining, spins):
     """Do all pieces of a job, with the help of up to `joining` threads."""
     if pieces <= 1 or joining < 1 or not _take(_at(state, _TAKEN)):
         for piece in range(pieces):
-            _call(np.uintp(kernel), np.uintp(arguments.ctypes.data), piece)
+            _call(np.uintp(kernel), np.uintp(arguments), piece)
         return
-    state[_JOB], state[_JOB + 1], state[_JOB + 2] = kernel, arguments.ctypes.data, pieces
+    state[_JOB], state[_JOB + 1], state[_JOB + 2] = kernel, arguments, pieces
     state[_JOB + 3] = joining
     _write(_at(state, _NEXT), 0)
     _add(_at(state, _EPOCH), 1)
@@ -220,6 +220,18 @@ def _run(state, kernel, arguments, pieces, joining, spins):
             _write(_at(state, _WAITING), 0)
         active = _read(_at(state, _ACTIVE))
     _write(_at(state, _TAKEN), 0)
+
+
+@njit(cache=True)
+def _run_one(state, kernel, arguments, pieces, joining, spins):
+    _run(state, kernel, arguments.ctypes.data, pieces, joining, spins)
+
+
+@njit(cache=True, nogil=True)
+def _run_all(state, calls, joining, spins):
+    """Do jobs one after the other; calls: [n, 3] kernels, addresses of arguments, pieces."""
+    for i in range(calls.shape[0]):
+        _run(state, calls[i, 0], calls[i, 1], calls[i, 2], joining, spins)
 
 
 @njit
@@ -347,4 +359,15 @@ def run(kernel: Kernel, arguments: npt.NDArray[np.int64], pieces: int) -> None:
         pieces: how many there are; one wakes no thread.
     """
     crew = _present_crew()
-    _run(crew.state, kernel.address, arguments, pieces, count() - 1, crew.spins)
+    _run_one(crew.state, kernel.address, arguments, pieces, count() - 1, crew.spins)
+
+
+def run_all(calls: npt.NDArray[np.int64]) -> None:
+    """Do jobs one after the other, each shared as by `run`; other Python threads run meanwhile.
+
+    Args:
+        calls: [n, 3], each job's kernel address, address of arguments and number of pieces. All
+            that they point to must live until this returns.
+    """
+    crew = _present_crew()
+    _run_all(crew.state, calls, count() - 1, crew.spins)

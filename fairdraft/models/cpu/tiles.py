@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from fairdraft.models.cpu import threads
 from fairdraft.models.cpu.processor import PATH
 from fairdraft.models.cpu.product import make_block, piece_rows
+from fairdraft.models.cpu.program import Call
 from fairdraft.models.cpu.vectors import Format, declare, integer
 
 TILE = 16  # rows and columns of a result tile
@@ -178,17 +179,17 @@ def _transpose(_context, source, source_stride, sources, target, target_stride, 
     return signature, generate
 
 
-@njit(cache=True)
-def _relay(x, m, k, tiles):
-    """Activations as B tiles: tiles[j, s, p, r] = the pair x[16j + r, 32s + 2p :][:2].
+def _relay(arguments, number):
+    """Sixteen rows of activations as B tiles: tiles[s, p, r] = the pair x[r, 32s + 2p :][:2].
 
-    x: address of [M, K] bfloat16. tiles: [⌈M/16⌉, K/32, 16, 16] uint32; rows past M become zeros.
+    Rows past the last become zeros.
     """
-    for j in range(tiles.shape[0]):
-        for s in range(tiles.shape[1]):
-            source = np.uintp(x + 2 * (j * TILE * k + s * DEPTH))
-            target = np.uintp(tiles.ctypes.data + (j * tiles.shape[1] + s) * TILE_BYTES)
-            _transpose(source, 2 * k, m - j * TILE, target, 64, TILE)
+    m, x, inputs, k = arguments[0], arguments[1], arguments[2], arguments[3]
+    first = number * TILE
+    for s in range(k // DEPTH):
+        source = np.uintp(x + 2 * (first * k + s * DEPTH))
+        target = np.uintp(inputs + (number * (k // DEPTH) + s) * TILE_BYTES)
+        _transpose(source, 2 * k, m - first, target, 64, TILE)
 
 
 _single = make_block(Format.BFLOAT16)
@@ -196,14 +197,9 @@ _single = make_block(Format.BFLOAT16)
 
 def _piece(arguments, number):
     """Some weight rows, a multiple of 16 but for the last, times all activations."""
-    weight, x, inputs, layout, out = (
-        arguments[0],
-        arguments[1],
-        arguments[2],
-        arguments[3],
-        arguments[4],
-    )
-    n, k, m, height = arguments[5], arguments[6], arguments[7], arguments[8]
+    m, weight, x, inputs = arguments[0], arguments[1], arguments[2], arguments[3]
+    layout, out = arguments[4], arguments[5]
+    n, k, height = arguments[6], arguments[7], arguments[8]
     first, last = number * height, min(n, (number + 1) * height)
     steps, row_bytes = k // DEPTH, k * 2
     columns = (m + TILE - 1) // TILE
@@ -231,21 +227,28 @@ def _piece(arguments, number):
             _single(False, 1, w, row_bytes, v, row_bytes, k // DEPTH, to, 4 * n, w, 64)
 
 
-_KERNEL = threads.Kernel(_piece, error_model="numpy")
+_RELAY = threads.Kernel(_relay, error_model="numpy")
+_MULTIPLY = threads.Kernel(_piece, error_model="numpy")
 
 
-def multiply(weight: int, x: int, out: int, n: int, k: int, m: int) -> None:
+def input_bytes(k: int, rows: int) -> int:
+    """Return the bytes of so many activation rows [K] as tiles."""
+    return -(-rows // TILE) * k // DEPTH * TILE_BYTES
+
+
+def product_calls(weight: int, x: int, out: int, n: int, k: int, inputs: int) -> list[Call]:
     """out = x · weightᵀ on tiles; only where `HAVE_TILES`.
 
     Args:
         weight: address of [N, K] bfloat16, K a multiple of 32.
-        x: of [M, K] bfloat16.
-        out: of [M, N] float32.
-        n, k, m: N, K and M.
+        x: of [rows, K] bfloat16.
+        out: of [rows, N] float32.
+        n, k: N and K.
+        inputs: of `input_bytes`, for x as tiles.
     """
-    tiles = np.empty((-(-m // TILE), k // DEPTH, TILE, TILE), np.uint32)
-    _relay(x, m, k, tiles)
     height = piece_rows(n, 2 * k, TILE)
-    addresses = weight, x, tiles.ctypes.data, _LAYOUT.ctypes.data, out
-    arguments = np.array([*addresses, n, k, m, height], np.int64)
-    threads.run(_KERNEL, arguments, -(-n // height))
+    addresses = weight, x, inputs, _LAYOUT.ctypes.data, out
+    return [
+        Call(_RELAY, (x, inputs, k), rows=TILE),
+        Call(_MULTIPLY, (*addresses, n, k, height), -(-n // height)),
+    ]

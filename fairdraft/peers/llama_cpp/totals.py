@@ -22,6 +22,12 @@ from fairdraft.peers.windows import join, without_drafts
 EVERY_STEP = "steps without a draft count as rounds, so k and the acceptance length read low"
 ONE_BY_ONE = "speeds are of one request: how many ran side by side is not told"
 
+TOGETHER = (
+    "requests ran side by side, and those that had not ended are not told: how many there were, "
+    "and what drafting took of a step, is not known"
+)
+APART = 1.05  # of the time from the first one's start to the last one's end: it was one at a time
+
 
 @dataclass
 class Request:
@@ -98,7 +104,9 @@ def reading(
     told = all(each.rounds is not None or not each.drafted for each in requests)
     counted = sum(each.drafted for each in statistics)
     together = _side_by_side(requests)
-    if together is None and len(requests) > 1:
+    if together:
+        notes = (*notes, TOGETHER)
+    elif together is None and len(requests) > 1:
         notes = (*notes, ONE_BY_ONE)
     notes += without_drafts([each.drafted > 0 for each in requests], "requests")
     if drafted and not (told or counted):
@@ -106,7 +114,7 @@ def reading(
     windows = [_window(each, source, told) for each in requests if each.steps > 0]
     found = replace(
         join(windows, source, notes),
-        requests=together or 1,
+        requests=None if together else 1,
         step_seconds=sum(each.milliseconds for each in requests) / 1e3 / steps,
         max_k=max_k,
         method=", ".join(each.method for each in statistics if each.drafted),
@@ -127,21 +135,19 @@ def reading(
             windows=found.windows if told else (),
         )
         times = [each.milliseconds for each in statistics if each.milliseconds is not None]
-        if times:
-            # Each step of all requests together drafts for every one of them.
-            drafting = scale * sum(times) / 1e3 * (together or 1)
-            found = replace(found, draft_seconds=drafting / steps)
+        if times and not together:  # a step of several waits for the drafts of all of them
+            found = replace(found, draft_seconds=scale * sum(times) / 1e3 / steps)
     return [found]
 
 
-def _side_by_side(requests: Sequence[Request]) -> float | None:
-    """Return how many requests ran at once on average; None if the log does not say when."""
+def _side_by_side(requests: Sequence[Request]) -> bool | None:
+    """Return whether some requests ran at once; None if the log does not say when they ended."""
     ends = [each.ended for each in requests if each.ended is not None]
     if len(ends) < len(requests) or len(requests) < 2:
         return None
     spent = [each.milliseconds / 1e3 for each in requests]
     whole = max(ends) - min(end - took for end, took in zip(ends, spent, strict=True))
-    return max(sum(spent) / whole, 1.0) if whole > 0 else None
+    return sum(spent) > APART * whole
 
 
 def _window(request: Request, source: str, told: bool) -> Reading:

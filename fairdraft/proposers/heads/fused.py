@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +26,8 @@ from fairdraft.models.cpu import rowwise
 from fairdraft.models.cpu.families import LLAMA, one_rotation, unfit
 from fairdraft.models.cpu.fused import FusedLayers
 from fairdraft.models.cpu.layers import NONE, Floats, floats, join
-from fairdraft.models.cpu.linear import as_array, operand_dtype
+from fairdraft.models.cpu.linear import append_product, as_array, operand_dtype
+from fairdraft.models.cpu.program import Program
 from fairdraft.proposers.heads.runtime import HeadRuntime, logits_of
 
 _log = logging.getLogger("fairdraft")
@@ -96,30 +98,39 @@ def _refuse(head: nn.Module, reason: str) -> None:
 
 
 class _FusedHead:
-    """Embedding and layers of a head, shared by the fused passes."""
+    """Embedding and layers of a head, shared by the fused passes.
+
+    Args:
+        head: the network; its weights are shared.
+        runtime: whose embedding it reads.
+        final_norm: [d], behind the last layer.
+    """
 
     @torch.inference_mode()
-    def __init__(self, head: Any, runtime: HeadRuntime) -> None:
+    def __init__(self, head: Any, runtime: HeadRuntime, final_norm: Floats) -> None:
         config, rotation = head.config.layer, one_rotation(head.rotary)
         self.head = head
         self.size = int(config.hidden_size)
         self.eps = float(config.rms_norm_eps)
-        self.embedding = runtime.embedding
+        self.embedding = as_array(runtime.embedding)
         self.operand = operand_dtype(head.fc.weight.dtype)
         layers = [LLAMA.layer(layer, config, rotation) for layer in head.layers]
-        self.layers = FusedLayers(layers, self.eps)
+        self.first_norm = layers[0].norms[0]
+        self.layers = FusedLayers(layers, self.eps, final_norm, self._begin)
 
-    def embed(self, token_ids: Tensor) -> Floats:
-        """Return embeddings [T, d]."""
-        embeds = np.empty((len(token_ids), self.size), np.float32)
-        rowwise.embed(as_array(self.embedding), token_ids.numpy(), 1.0, embeds)
-        return embeds
+    def _begin(self, program: Program, token_ids: npt.NDArray[np.int64], x: Tensor) -> Tensor:
+        """See `fused.Begin`."""
+        raise NotImplementedError
 
-    def norm(self, *parts: tuple[Floats, Floats]) -> Tensor:
-        """Norm (rows [T, d], weight [d] or `NONE`) each and lay them side by side for a product."""
-        normed = torch.empty(len(parts[0][0]), len(parts) * self.size, dtype=self.operand)
+    def _embed(self, program: Program, token_ids: npt.NDArray[np.int64], x: Tensor) -> None:
+        program.append(rowwise.embed(self.embedding, token_ids, 1.0, x.numpy()))
+
+    def _norm(self, program: Program, *parts: tuple[Tensor, Floats]) -> Tensor:
+        """Norm (rows [M, d], weight [d] or `NONE`) each and lay them side by side for a product."""
+        normed = program.array(len(parts) * self.size, dtype=self.operand)
         for i, (rows, weight) in enumerate(parts):
-            rowwise.rms_norm(rows, weight, self.eps, as_array(normed), i * self.size)
+            at = as_array(normed), i * self.size
+            program.append(rowwise.rms_norm(rows.numpy(), weight, self.eps, *at))
         return normed
 
 
@@ -132,24 +143,25 @@ class FusedEagle3(_FusedHead):
     """
 
     def __init__(self, head: Eagle3Head, runtime: HeadRuntime) -> None:
-        super().__init__(head, runtime)
+        super().__init__(head, runtime, floats(head.norm.weight))
         self.config = head.config
         first = head.layers[0]
         assert isinstance(first, Eagle3FirstLayer)
         self.hidden_norm = floats(first.hidden_norm.weight)
-        self.final_norm = floats(head.norm.weight)
+
+    def _begin(self, program: Program, token_ids: npt.NDArray[np.int64], x: Tensor) -> Tensor:
+        embeds = program.array(self.size)
+        self._embed(program, token_ids, embeds)
+        normed = self._norm(program, (embeds, self.first_norm), (x, self.hidden_norm))
+        if self.config.norm_before_residual:
+            program.append(rowwise.rms_norm(x.numpy(), self.hidden_norm, self.eps, x.numpy()))
+        return normed
 
     def run(
         self, token_ids: Tensor, hidden: Tensor, positions: Tensor, attention: PagedAttention
     ) -> tuple[Tensor, Tensor]:
         """See `RecurrentPass`."""
-        output = hidden.to(torch.float32, copy=True)
-        x = output.numpy()
-        embed_norm = self.layers.layers[0].norms[0]
-        normed = self.norm((self.embed(token_ids), embed_norm), (x, self.hidden_norm))
-        if self.config.norm_before_residual:
-            rowwise.rms_norm(x, self.hidden_norm, self.eps, x)
-        normed, _ = self.layers.run(x, normed, self.final_norm, attention, positions)
+        normed, output, _ = self.layers.run(token_ids, hidden, positions, attention)
         return normed, (normed if self.config.norm_output else output)
 
 
@@ -157,20 +169,22 @@ class FusedEagle(_FusedHead):
     """EAGLE's layers for one run; arguments as in `FusedEagle3`."""
 
     def __init__(self, head: EagleHead, runtime: HeadRuntime) -> None:
-        super().__init__(head, runtime)
+        super().__init__(head, runtime, NONE)
         self.fc = join(head.fc)
+
+    def _begin(self, program: Program, token_ids: npt.NDArray[np.int64], x: Tensor) -> Tensor:
+        embeds = program.array(self.size)
+        self._embed(program, token_ids, embeds)
+        both = self._norm(program, (embeds, NONE), (x, NONE))
+        append_product(program, self.fc.weight, both, x)
+        program.append(rowwise.add_bias(x.numpy(), self.fc.bias))
+        return self._norm(program, (x, self.first_norm))
 
     def run(
         self, token_ids: Tensor, hidden: Tensor, positions: Tensor, attention: PagedAttention
     ) -> tuple[Tensor, Tensor]:
         """See `RecurrentPass`."""
-        both = self.norm((self.embed(token_ids), NONE), (hidden.float().numpy(), NONE))
-        output = product(self.fc.weight, both)
-        x = output.numpy()
-        if self.fc.bias.size:
-            x += self.fc.bias
-        normed = self.norm((x, self.layers.layers[0].norms[0]))
-        normed, _ = self.layers.run(x, normed, NONE, attention, positions)
+        normed, output, _ = self.layers.run(token_ids, hidden, positions, attention)
         return normed, output
 
 
@@ -178,18 +192,24 @@ class FusedDFlash(_FusedHead):
     """DFlash's layers for one run; arguments as in `FusedEagle3`."""
 
     def __init__(self, head: DFlashHead, runtime: HeadRuntime) -> None:
-        super().__init__(head, runtime)
+        super().__init__(head, runtime, floats(head.norm.weight))
         self.hidden_norm = floats(head.hidden_norm.weight)
-        self.final_norm = floats(head.norm.weight)
+
+    def _begin(self, program: Program, token_ids: npt.NDArray[np.int64], x: Tensor) -> Tensor:
+        self._embed(program, token_ids, x)
+        return self._norm(program, (x, self.first_norm))
 
     @torch.inference_mode()
     def write(self, states: Tensor, positions: Tensor, slots: Tensor, storage: KVStorage) -> None:
         """See `BlockPass`."""
-        normed = self.norm((product(self.head.fc.weight, states).numpy(), self.hidden_norm))
-        cos, sin = self.layers.layers[0].rotation.at(positions.numpy())
-        for layer, keys, values in zip(
-            self.layers.layers, storage.keys, storage.values, strict=True
-        ):
+        rows, layers = len(states), self.layers.layers
+        seen = product(self.head.fc.weight, states).numpy()
+        normed = torch.empty(rows, self.size, dtype=self.operand)
+        rowwise.rms_norm(seen, self.hidden_norm, self.eps, as_array(normed)).run(rows)
+        rotation = layers[0].rotation
+        cos, sin = np.empty((2, rows, len(rotation.frequencies)), np.float32)
+        rotation.at(positions.numpy(), cos, sin).run(rows)
+        for layer, keys, values in zip(layers, storage.keys, storage.values, strict=True):
             first = layer.num_heads * keys.shape[2]  # keys and values come behind the queries
             rowwise.rotate_and_store(
                 product(layer.qkv.weight[first:], normed).numpy(),
@@ -200,16 +220,14 @@ class FusedDFlash(_FusedHead):
                 layer.k_norm,
                 self.eps,
                 slots.numpy(),
-                as_array(keys.new_empty(len(states), 0, keys.shape[2])),
+                as_array(keys.new_empty(rows, 0, keys.shape[2])),
                 as_array(keys),
                 as_array(values),
-            )
+            ).run(rows)
 
     def run(self, token_ids: Tensor, positions: Tensor, attention: PagedAttention) -> Tensor:
         """See `BlockPass`."""
-        x = self.embed(token_ids)
-        normed = self.norm((x, self.layers.layers[0].norms[0]))
-        return self.layers.run(x, normed, self.final_norm, attention, positions)[0]
+        return self.layers.run(token_ids, None, positions, attention)[0]
 
 
 class _RecurrentModule:
@@ -286,5 +304,5 @@ class MedusaPass:
             return torch.stack(self.head(ends)[: self.num_heads], 1)
         states = ends.new_empty(len(ends), self.num_heads, ends.shape[1])
         inner = product(self.first.weight, ends).numpy()
-        rowwise.add_silu(as_array(ends), inner, self.first.bias, as_array(states))
+        rowwise.add_silu(as_array(ends), inner, self.first.bias, as_array(states)).run(len(ends))
         return states

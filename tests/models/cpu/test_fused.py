@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from transformers import AutoModelForCausalLM as Auto
 
 from fairdraft.models import FlatBatch, ModelRunner
 from fairdraft.models.cpu.families import READERS, obstacle
-from fairdraft.models.cpu.fused import can_fuse
+from fairdraft.models.cpu.fused import _KEPT_ROWS, can_fuse
 from fairdraft.models.cpu.layers import NONE, Decoder, Layer, Rotation
 from fairdraft.models.cpu.rowwise import silu_multiply
 from tests.conftest import CONFIGS
@@ -236,3 +238,57 @@ def test_logits_stay_within_the_softcap() -> None:
 
 def test_weights_that_the_kernels_cannot_read_go_the_other_way() -> None:
     assert "cannot read model.layers.0" in (obstacle(model_of("llama").double()) or "")
+
+
+@pytest.mark.parametrize("kind", ["gemma3_text", "llama"])
+def test_kept_memory_leaves_no_trace(kind: str) -> None:
+    """Rows say the same whatever ran before them, over whichever KV, on however many threads."""
+    runner, fresh = ModelRunner(model_of(kind)), ModelRunner(model_of(kind))
+    expected, _ = run(fresh)
+    for pieces in ([23], [1] * 23, [20, 3], [23]):
+        assert torch.equal(run(runner, pieces)[0], expected)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    again, hidden = run(runner, layers=(0, 2))
+    torch.set_num_threads(before)
+    assert torch.equal(again, expected)
+    assert all(map(torch.equal, hidden.values(), run(fresh, layers=(0, 2))[1].values()))
+
+
+def test_a_prompt_longer_than_kept_memory_says_the_same() -> None:
+    runner = ModelRunner(model_of("llama", torch.bfloat16))
+    tokens = [(7 * i * i + 3) % 320 for i in range(2 * _KEPT_ROWS + 9)]
+    found = []
+    for cuts in ([0, len(tokens)], [0, 5, _KEPT_ROWS + 5, _KEPT_ROWS + 6, len(tokens)]):
+        runner.allocate(len(tokens), 1)
+        logits = [
+            runner.run(
+                FlatBatch.of(
+                    [tokens[first:last]],
+                    [first],
+                    [range(len(tokens))],
+                    1,
+                    runner.device,
+                    logit_rows=range(last - first),
+                )
+            ).logits
+            for first, last in pairwise(cuts)
+        ]
+        found.append(torch.cat(logits))
+    assert torch.equal(*found)
+
+
+def test_two_threads_at_once_work_in_memory_of_their_own() -> None:
+    runner = ModelRunner(model_of("llama"))
+    runner.allocate(2 * len(TOKENS), 1)
+
+    def batch(which: int) -> FlatBatch:
+        start, length = which * len(TOKENS), len(TOKENS) - which
+        slots, rows = range(start, start + length), range(length)
+        return FlatBatch.of([TOKENS[which:]], [0], [slots], 1, runner.device, logit_rows=rows)
+
+    expected = [runner.run(batch(which)).logits for which in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(20):
+            found = list(pool.map(lambda which: runner.run(batch(which)).logits, range(2)))
+            assert all(map(torch.equal, found, expected))

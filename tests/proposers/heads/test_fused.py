@@ -174,6 +174,48 @@ def test_a_row_says_the_same_whatever_runs_beside_it(build: Any, target: Any) ->
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_a_block_says_the_same_whatever_runs_beside_it(dtype: torch.dtype, target: Any) -> None:
+    _, _, (head, runtime) = three(dflash(), target, dtype)
+    quick, storage = block_pass(head, runtime), runtime.kv()
+    text, states = batch(0, 7), torch.randn(7, 128).to(dtype)
+    quick.write(states, text.positions, text.slots, storage)
+    written = [layer[:28].clone() for layer in (*storage.keys, *storage.values)]
+    for layer in (*storage.keys, *storage.values):
+        layer[:28] = 0
+    for first, last in [(0, 4), (4, 5), (5, 7)]:
+        part = batch(first, last)
+        quick.write(states[first:last], part.positions, part.slots, storage)
+    for before, after in zip(written, (*storage.keys, *storage.values), strict=True):
+        assert torch.equal(before, after[:28])
+
+    def masked(contexts: list[int], tokens: list[list[int]], tables: list[list[int]]) -> Tensor:
+        ancestors = {i: torch.ones(5, 5, dtype=torch.bool) for i in range(len(tokens))}
+        rows = FlatBatch.of(tokens, contexts, tables, 4, torch.device("cpu"), ancestors=ancestors)
+        return quick.run(rows.token_ids, rows.positions, runtime.attention(rows))
+
+    block, other = [5, 9, 9, 9, 9], [[7, 9, 9, 9, 9], [8, 9, 9, 9, 9]]
+    alone = masked([7], [block], [BLOCKS])
+    beside = masked([7, 0, 0], [block, *other], [BLOCKS, [0, 4], [5, 7]])
+    assert torch.equal(beside[:5], alone)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_medusas_heads_say_the_same_whatever_runs_beside(shared: bool, dtype: torch.dtype) -> None:
+    torch.manual_seed(4)
+    head = MedusaHead(MedusaConfig(64, 320, 4, 1, 96, shared, True))
+    shake(head)
+    quick = MedusaPass(head.to(dtype).requires_grad_(False), 3)
+    ends = torch.randn(11, 64).to(dtype)
+    together = quick.run(ends)
+    for first, last in [(0, 1), (1, 4), (4, 11)]:
+        for whole, piece in zip(together, quick.run(ends[first:last]), strict=True):
+            assert torch.equal(whole[first:last], piece)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("num_layers", [1, 2])
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
