@@ -33,7 +33,7 @@ code { font-size: .9em; overflow-wrap: anywhere; }
 .verdict { margin: 1rem 0; padding: .5rem 1rem; background: var(--raised);
   border-left: 5px solid var(--line); }
 .verdict strong { display: block; font-size: 1.1rem; }
-.gain { font-size: 1.9rem; font-weight: 700; }
+.gain { font-size: 1.9rem; font-weight: 700; line-height: 1.25; }
 .gain small { font-size: 1rem; font-weight: 400; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr));
   gap: 1rem; margin: 1rem 0; align-items: start; }
