@@ -116,6 +116,6 @@ def _show(case: Case, json: Path | None, html: Path | None) -> None:
         from fairdraft.cli.diagnose_html import page
 
         text = page(case)
-        write_output("--html", html, lambda path: path.write_text(text, "utf-8", "replace"))
+        write_output("--html", html, lambda path: path.write_text(text, "utf-8"))
         if json != STDOUT:
             print(f"Written to {html}")

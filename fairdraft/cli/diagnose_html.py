@@ -6,6 +6,7 @@ in a table beside it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -32,7 +33,7 @@ code { font-size: .9em; overflow-wrap: anywhere; }
 .verdict { margin: 1rem 0; padding: .5rem 1rem; background: var(--raised);
   border-left: 5px solid var(--line); }
 .verdict strong { display: block; font-size: 1.1rem; }
-.gain { font-size: 1.9rem; font-weight: 700; }
+.gain { font-size: 1.9rem; font-weight: 700; line-height: 1.25; }
 .gain small { font-size: 1rem; font-weight: 400; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr));
   gap: 1rem; margin: 1rem 0; align-items: start; }
@@ -54,13 +55,16 @@ thead th { color: var(--quiet); border-top: 0; vertical-align: bottom; }
 li { margin: .3rem 0; }
 @media print { body { max-width: none; } section { break-inside: avoid; } }
 """
+# Names of files may hold what no page may (halves of letters, control characters), and what turns
+# the writing around.
+UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is fetched, nothing runs
 
 
 def page(case: Case) -> str:
     """Return the report of a case as HTML; the same case gives the same text."""
     plots = [_causes(case), _survival(case), _reach(case), _course(case)]
-    return f"""<!doctype html>
+    text = f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -84,6 +88,7 @@ Brackets and whiskers are 95% intervals.</p></footer>
 </body>
 </html>
 """
+    return UNSEEN.sub("\ufffd", text)
 
 
 def _sources(case: Case) -> str:

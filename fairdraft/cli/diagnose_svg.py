@@ -14,7 +14,7 @@ from fairdraft.economics.planning.case import Window
 from fairdraft.stats.intervals import Estimate
 
 WIDTH = 420
-LEFT, RIGHT = 44, 12  # margins of plots with a vertical axis
+LEFT, RIGHT = 50, 12  # margins of plots with a vertical axis
 
 
 def bars(shares: Sequence[tuple[str, Estimate]], label: str) -> str:
@@ -24,12 +24,14 @@ def bars(shares: Sequence[tuple[str, Estimate]], label: str) -> str:
         shares: by name, from 0 to 1.
         label: what it shows, for those who cannot see it.
     """
-    left, width = 4, WIDTH - 24
+    left, width = 4, WIDTH - 8
     parts = []
     bottom = 38 * len(shares) + 4
-    for tick in (0, 0.25, 0.5, 0.75, 1):
+    for tick, anchor in zip(
+        (0, 0.25, 0.5, 0.75, 1), ("start", *["middle"] * 3, "end"), strict=True
+    ):
         x = left + tick * width
-        parts += [_line(x, 4, x, bottom, "grid"), _fitted(x, bottom + 16, f"{tick:.0%}", "")]
+        parts += [_line(x, 4, x, bottom, "grid"), _text(x, bottom + 16, f"{tick:.0%}", anchor)]
     for i, (name, share) in enumerate(shares):
         y = 38 * i + 4
         parts.append(_text(left + 2, y + 13, f"{name}: {share.value:.0%}", "start", "strong"))
@@ -193,7 +195,7 @@ def _upright(x: float, high: float, low: float) -> str:
 
 def _fitted(x: float, y: float, text: str, kind: str) -> str:
     """Return a text about a place, or beside it where the picture ends."""
-    half = 4.7 * len(text)
+    half = 5 * len(text) + 2
     return _text(min(max(x, half), WIDTH - half), y, text, "middle", kind)
 
 

@@ -19,7 +19,10 @@ NOT_RUN: tuple[tuple[str, str], ...] = (
     (r"fairdraft bench run humaneval ", "measures a grid for twenty minutes; tests/cli/test_bench"),
     (r"fairdraft profile", "measures for minutes; tests/cli/test_profile.py runs it on a toy"),
     (r"fairdraft train ", "learns for half an hour; tests/training runs it on a toy"),
-    (r"fairdraft diagnose http", "scrapes a server of vLLM for a minute; tests/cli/test_diagnose"),
+    (
+        r"fairdraft diagnose http",
+        "scrapes a server of vLLM; tests/cli/test_diagnose_url.py has one",
+    ),
     (r"pytest phase-08-speculative-decoding/labs -m", "`make test` runs the same tests"),
     (r"LAB_IMPL=(starter|bug) pytest ", "tests/course/test_labs.py runs it, and reads what fails"),
     (r"python \S+/exercises/", "tests/course/test_exercises.py runs it, and compares its output"),

@@ -76,3 +76,10 @@ def test_equal_windows_of_any_length_say_what_one_says(lengths: list[float]) -> 
     assert found.step_time == pytest.approx(one.step_time)
     assert found.survivals == pytest.approx(one.survivals)
     assert found.draft_share == pytest.approx(one.draft_share)
+
+
+def test_step_times_that_were_measured_weigh_by_their_steps() -> None:
+    short, long = Reading("x", step_seconds=0.01, steps=100), Reading("x", step_seconds=0.04)
+    assert join([short, replace(long, steps=300)], "x").step_seconds == pytest.approx(0.0325)
+    assert join([short, long], "x").step_seconds == pytest.approx(0.025)
+    assert join([short, Reading("x", steps=100)], "x").step_seconds is None
