@@ -226,6 +226,8 @@ def _milliseconds(served: Served) -> tuple[str, str, str]:
     from fairdraft.economics.planning.served import percentile
 
     def both(values: FloatArray, digits: int) -> str:
+        if not len(values):
+            return "–"  # answers of one token have no second one
         return " | ".join(f"{percentile(values, q) * 1e3:.{digits}f}" for q in (50, 99))
 
     return both(served.ttft, 0), both(served.inter_token, 1), both(served.inter_chunk, 0)
@@ -235,9 +237,10 @@ def _both(served: Served) -> tuple[str, str]:
     from fairdraft.economics.planning.served import percentile
 
     ttft, itl = served.ttft * 1e3, served.inter_token * 1e3
+    gaps = f"p50 {percentile(itl, 50):.1f} ms, p99 {percentile(itl, 99):.1f} ms a token"
     return (
         f"p50 {percentile(ttft, 50):.0f} ms, p99 {percentile(ttft, 99):.0f} ms",
-        f"p50 {percentile(itl, 50):.1f} ms, p99 {percentile(itl, 99):.1f} ms a token",
+        gaps if len(itl) else "none",
     )
 
 

@@ -77,6 +77,18 @@ def test_where_nothing_keeps_up_it_says_so(fairdraft: Run, asked: tuple[str, ...
     assert "no draft length keeps up" in " ".join(text.split()), err
 
 
+def test_answers_of_one_token_have_no_latency_between_tokens(
+    fairdraft: Run, asked: tuple[str, ...], tmp_path: Path
+) -> None:
+    out = tmp_path / "plan.json"
+    words = ("--prompt-tokens", "300", "--output-tokens", "1", "--rate", "1", "--out", str(out))
+    code, text, _ = fairdraft(*asked, *words)
+    assert code == 0
+    assert "ITL none" in " ".join(text.split())
+    assert "nan" not in text
+    assert "NaN" not in out.read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -91,7 +103,7 @@ def test_where_nothing_keeps_up_it_says_so(fairdraft: Run, asked: tuple[str, ...
         ([*LENGTHS, "--rate", "1", "--max-num-seqs", "99"], "1 to 99 requests"),
         ([*LENGTHS, "--rate", "1", "--max-num-batched-tokens", "2"], "fewer than the 8"),
         ([*LENGTHS, "--kv-tokens", "0"], "--kv-tokens is 0"),
-        ([*LENGTHS, "--kv-tokens", "64"], "room for 64"),
+        ([*LENGTHS, "--kv-tokens", "64"], "a KV pool of 64 tokens has 4"),
         (["--prompt-tokens", "x", "--output-tokens", "4"], "--prompt-tokens is 'x'"),
         (["--prompts", "/nowhere.jsonl"], "neither a file nor a dataset"),
         (["--prompts", "humaneval"], "how long each answer is"),
