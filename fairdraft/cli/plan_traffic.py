@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CHARACTERS = 4  # of a token, where a file has texts and no lengths
 COUNTED = "Prompts are texts: a token was taken to be 4 characters."
 ROUNDED = 3  # digits of a rate
+GROWS = "grows"  # of a wait without an end
 
 
 @dataclass(frozen=True)
@@ -156,10 +157,15 @@ def rate_table(found: RatePlan) -> Table:
     for k, cell in found.cells.items():
         served = cell.served
         mark = " ◀" if k == found.k else "  "
+        ttft, *between = _milliseconds(served)
+        latency = f"{served.mean_latency:.2f}"
+        if found.rate >= cell.saturates:  # what was simulated ends, the queue does not
+            ttft = latency = GROWS
         shown = (
             f"{served.tokens_per_second:.1f}",
-            *_milliseconds(served),
-            f"{served.mean_latency:.2f}",
+            ttft,
+            *between,
+            latency,
             f"{cell.saturates:.{ROUNDED}g}/s{mark}",
         )
         show.add_row(str(k) if k else "off", *shown, style="bold" if k == found.k else "")

@@ -72,9 +72,15 @@ def test_files_of_prompts(fairdraft: Run, asked: tuple[str, ...], tmp_path: Path
     assert "Prompts of " in text, err
 
 
-def test_where_nothing_keeps_up_it_says_so(fairdraft: Run, asked: tuple[str, ...]) -> None:
+def test_where_nothing_keeps_up_it_says_so(
+    fairdraft: Run, asked: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     _, text, err = fairdraft(*asked, *LENGTHS, "--rate", "900", "--max-num-seqs", "2")
     assert "no draft length keeps up" in " ".join(text.split()), err
+    cells = [line for line in text.splitlines() if "grows  " in line]
+    assert len(cells) == 3  # off, 2, 4
+    assert not any("…" in line for line in cells)
 
 
 def test_answers_of_one_token_have_no_latency_between_tokens(
