@@ -57,5 +57,9 @@ class ReadingError(FairdraftError, ValueError):
     """A log, a metrics page or a result of another engine does not say what is asked of it."""
 
 
+class RestartError(ReadingError):
+    """A counter of a server went backwards: it was restarted between two scrapes."""
+
+
 class ProcessError(FairdraftError):
     """An object is used in another process than the one that made it, or sent to one."""

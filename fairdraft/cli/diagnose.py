@@ -2,113 +2,120 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from fairdraft.cli.outputs import fold
+from fairdraft.cli.outputs import require_writable, write_json, write_output
+from fairdraft.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fairdraft.economics.planning.diagnosis import Diagnosis
+    from fairdraft.economics.planning.case import Case
     from fairdraft.peers import Reading
+
+STDOUT = Path("-")
+HOST = re.compile(r"[\w.-]+:\d{1,5}(/\S*)?")
 
 
 def diagnose(
     spec: Annotated[str, typer.Argument(help="File or http address, with speculation.")],
-    baseline: Annotated[str, typer.Option(help="The same without it.")],
+    baseline: Annotated[
+        str | None, typer.Option(help="The same without it; a file, or an address too.")
+    ] = None,
     seconds: Annotated[
         float, typer.Option(help="Between two scrapes, where an address is given.")
     ] = 10.0,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Ask an address again and again, until Ctrl-C.")
+    ] = False,
+    json: Annotated[
+        Path | None, typer.Option(help='Where all figures go as JSON; "-": alone on stdout.')
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Where a report with plots goes, as one file.")
+    ] = None,
 ) -> None:
     """Say what a step takes with and without speculation, what that asks of a drafter, the likely
     cause, and what to try next.
 
-    Read are logs of vLLM and llama.cpp, results of `vllm bench serve` and `vllm bench sweep`,
-    /metrics pages (an address is asked twice; BEFORE,AFTER are two saved ones), SGLang's
-    bench_speculative.py lines and /server_info, responses of llama-server, and fairdraft's own
-    results and step traces. FILE#LABEL picks one of several measurements in a file.
+    Read are logs of vLLM, SGLang and llama.cpp, results of their benchmarks, of AIPerf and
+    GuideLLM, /metrics pages (an address is asked twice; BEFORE,AFTER are two saved ones), answers
+    with counts, and fairdraft's own results and step traces. FILE#LABEL picks one of several
+    measurements in a file. Without a baseline it says what one run alone tells.
     """
-    from fairdraft.economics.planning.diagnosis import PAYS, caveats
-    from fairdraft.economics.planning.diagnosis import diagnose as judge
+    from fairdraft.peers.servers import require_wait
 
-    on, off = _read(spec, seconds), _read(baseline, seconds)
-    found = judge(on, off)
-    console = Console()
-    console.print(_table(on, off, found))
-    if found.is_open:
-        gain = found.gain
-        text = (
-            f"Whether it pays is open: {gain.value:.2f}× [{gain.low:.2f}, {gain.high:.2f}], and "
-            f"above 1 with a chance of {found.chance:.0%}."
-        )
-        print("\n" + fold(text, console.width))
-    for i, finding in enumerate(found.named):
-        what = "Also likely" if i else "Likely cause"
-        if finding.name == PAYS:
-            what = "Verdict"
-        text = f"{what} ({finding.confidence} confidence): {finding.cause}."
-        print("\n" + fold(text, console.width))
-        print(fold(f"Next: {finding.advice}.", console.width))
-    if found.causes:
-        print("\nWhat it lacks of a sound run's speed [95% interval]:")
-        console.print(_causes(found))
-    notes = caveats(on, off)
-    if found.unknown:
-        notes.insert(0, f"not told by these files: {', '.join(found.unknown)}")
-    for note in notes:
-        print("\n" + fold(f"Note: {note}.", console.width))
+    for option, path in (("--json", json), ("--html", html)):
+        if path is not None and path != STDOUT:
+            require_writable(option, path)
+    if html == STDOUT:
+        raise ConfigError('--html is "-", but a report goes to a file: name one, such as x.html')
+    require_wait(seconds)
+    case = _watched(spec, baseline, seconds, json == STDOUT) if watch else None
+    if not watch:
+        case = _read(spec, baseline, seconds)
+    if case is not None:
+        _show(case, json, html)
 
 
-def _read(source: str, seconds: float) -> Reading:
-    from fairdraft.peers import read, scrape
+def _read(spec: str, baseline: str | None, seconds: float) -> Case:
+    """Return the case of two sources; servers are asked over the same stretch of time."""
+    from fairdraft.economics.planning.case import judge
+    from fairdraft.peers.servers import is_address, scrape_all
 
-    if source.startswith(("http://", "https://")):
-        return scrape(source, seconds)
+    sources = [spec] if baseline is None else [spec, baseline]
+    found = {each: _file(each) for each in sources if not is_address(each)}
+    urls = [each for each in dict.fromkeys(sources) if is_address(each)]
+    found |= dict(zip(urls, scrape_all(urls, seconds), strict=True))
+    return judge(found[spec], None if baseline is None else found[baseline])
+
+
+def _file(source: str) -> Reading:
+    """Read a file; a host without http:// is told."""
+    from fairdraft.peers import read
+
+    if HOST.fullmatch(source) and not Path(source).exists():
+        raise ConfigError(f"{source!r} is no file: of a server, give http://{source}")
     return read(source)
 
 
-def _table(on: Reading, off: Reading, found: Diagnosis) -> Table:
-    from fairdraft.economics.planning.diagnosis import step_time
+def _watched(spec: str, baseline: str | None, seconds: float, quiet: bool) -> Case | None:
+    """Watch a server until Ctrl-C; None if nothing could be judged until then."""
+    from fairdraft.cli.diagnose_watch import Watch
+    from fairdraft.peers.servers import is_address
 
-    table = Table(show_header=False, box=None)
-    for name, reading in (("step off", off), ("step on", on)):
-        estimate = " (estimate from throughput: prefill is in it)"
-        kind = "" if reading.step_is_measured else estimate
-        table.add_row(name, f"{step_time(reading) * 1e3:.2f} ms{kind}")
-    table.add_row("accepted / drafted", f"{on.acceptance_rate:.1%}, k = {on.k:.1f}")
-    if on.survivals:
-        table.add_row("stand, by position", ", ".join(f"{each:.0%}" for each in on.survivals))
-    if off.tokens_per_second and on.tokens_per_second:
-        table.add_row("tokens/s", f"{off.tokens_per_second:.1f} off, {on.tokens_per_second:.1f} on")
-    over = "≤" if found.winnable else ">"
-    most = "the most that this k can reach"
-    if on.draft_share < 1:
-        most += " with so few drafts"
-    table.add_row("break-even length", f"{found.break_even:.2f} {over} {found.ceiling:.2f}, {most}")
-    table.add_row("mean acceptance length", f"{on.acceptance_length:.2f}")
-    if on.draft_share < 1:
-        share = f"{on.draft_share:.0%} of the steps have a draft"
-        table.add_row("tokens a step", f"{found.length:.2f}, for {share}")
-    gain = found.gain
-    interval = f"[{gain.low:.2f}, {gain.high:.2f}], as many prompts in both"
-    table.add_row("speedup of a request", f"{found.speedup:.2f}×")
-    table.add_row("speedup [95%]", f"{gain.value:.2f}× {interval}")
-    return table
+    if not is_address(spec):
+        raise ConfigError(f"--watch asks a server, but {spec!r} is none: give http://HOST:PORT")
+    plain = baseline if baseline is None or is_address(baseline) else _file(baseline)
+    watch = Watch(spec, plain)
+    watch.run(seconds, Console(stderr=quiet))
+    return watch.case()
 
 
-def _causes(found: Diagnosis) -> Table:
-    """Return the causes with their shares of what is lost."""
-    table = Table(show_header=False, box=None)
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column(justify="right")
-    table.add_column()
-    for finding in found.causes:
-        share = finding.share
-        alike = f"or {', '.join(finding.hides)}: not told apart" if finding.hides else ""
-        ends = f"[{share.low:.0%}, {share.high:.0%}]"
-        table.add_row(f"  {finding.name}", f"{share.value:.0%}", escape(ends), alike)
-    return table
+def _show(case: Case, json: Path | None, html: Path | None) -> None:
+    if json == STDOUT:
+        from json import dumps
+
+        from fairdraft.economics.planning.case_record import case_record
+
+        print(dumps(case_record(case)))
+    else:
+        from fairdraft.cli.diagnose_text import show
+
+        show(case, Console())
+    if json is not None and json != STDOUT:
+        from fairdraft.economics.planning.case_record import case_record
+
+        record = case_record(case)
+        write_output("--json", json, lambda path: write_json(path, record))
+        print(f"Written to {json}")
+    if html is not None:
+        from fairdraft.cli.diagnose_html import page
+
+        text = page(case)
+        write_output("--html", html, lambda path: path.write_text(text, "utf-8", "replace"))
+        if json != STDOUT:
+            print(f"Written to {html}")

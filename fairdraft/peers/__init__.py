@@ -6,7 +6,8 @@ serving. `flags` makes the line that starts an engine. A folder an engine.
 
 from fairdraft.peers.base import Reading
 from fairdraft.peers.files import read, read_all
-from fairdraft.peers.metrics import read_metrics, scrape
+from fairdraft.peers.metrics import read_metrics
+from fairdraft.peers.servers import scrape
 from fairdraft.peers.vllm.sweep import read_sweep
 
 __all__ = ["Reading", "read", "read_all", "read_metrics", "read_sweep", "scrape"]

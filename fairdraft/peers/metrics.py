@@ -1,11 +1,9 @@
-"""/metrics pages of vLLM, SGLang and llama.cpp: one saved, two, or a server asked twice."""
+"""/metrics pages of vLLM, SGLang and llama.cpp: one, or two of the same server."""
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
 
 from fairdraft.errors import ReadingError
 from fairdraft.peers.base import Reading
@@ -20,11 +18,10 @@ READERS: Mapping[str, Callable[[Span], Reading]] = {
     "llamacpp": llama_cpp.read_span,
 }
 PAGE = re.compile(rf"^({'|'.join(READERS)}):\w+(\{{.*\}})? ", re.MULTILINE)
-TIMEOUT = 10.0  # seconds
-LONGEST = 86400.0  # seconds between two scrapes
+Scraped = tuple[str, dict[str, float]]  # the engine, and its figures by name
 
 
-def counters(text: str, source: str = "the page") -> tuple[str, dict[str, float]]:
+def counters(text: str, source: str = "the page") -> Scraped:
     """Return a page's engine and its figures, all replicas of one server together.
 
     Names lose their prefix and `_total`; a position is written after a slash; shares of a cache are
@@ -95,51 +92,16 @@ def read_metrics(before: str, after: str, seconds: float | None, source: str) ->
         ReadingError: one is no metrics page, they are of two engines, nothing ran in between, or
             counters went backwards.
     """
-    (engine, old), (other, new) = counters(before, source), counters(after, source)
+    return between(counters(before, source), counters(after, source), seconds, source)
+
+
+def between(before: Scraped, after: Scraped, seconds: float | None, source: str) -> Reading:
+    """Read what happened between two pages, as `read_metrics` does.
+
+    Raises:
+        ReadingError: as there.
+    """
+    (engine, old), (other, new) = before, after
     if engine != other:
         raise ReadingError(f"{source!r}: one page is {engine}'s and one {other}'s: take one server")
     return READERS[engine](Span(engine, old, new, seconds, source))
-
-
-def scrape(url: str, seconds: float = 10.0, sleep: Callable[[float], None] = time.sleep) -> Reading:
-    """Ask a server for its /metrics twice, and read what happened in between.
-
-    Args:
-        url: with or without /metrics.
-        seconds: to wait in between.
-        sleep: for tests.
-
-    Raises:
-        ReadingError: the server cannot be reached, or as `read_metrics`.
-    """
-    if not 0 < seconds <= LONGEST:
-        raise ReadingError(
-            f"{seconds:g} seconds between scrapes: wait more than 0, and a day at most; 10 are "
-            "usual"
-        )
-    try:
-        if urlsplit(url).path in ("", "/"):
-            url = url.rstrip("/") + "/metrics"
-    except ValueError as error:
-        raise ReadingError(
-            f"{url!r} is no address ({error}): give http://HOST:PORT/metrics"
-        ) from None
-    start = time.perf_counter()
-    before = _fetch(url)
-    counters(before, url)  # a wrong page is told before the wait
-    sleep(seconds)
-    after = _fetch(url)
-    return read_metrics(before, after, time.perf_counter() - start, url)
-
-
-def _fetch(url: str) -> str:
-    import httpx
-
-    remedy = "is the server up, and does it serve /metrics there?"
-    try:
-        answer = httpx.get(url, timeout=TIMEOUT, follow_redirects=True)
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise ReadingError(f"{url!r} cannot be reached ({error}): {remedy}") from None
-    if not answer.is_success:
-        raise ReadingError(f"{url!r} answers {answer.status_code} {answer.reason_phrase}: {remedy}")
-    return answer.content.decode("utf-8", errors="replace")

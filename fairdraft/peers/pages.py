@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fairdraft.errors import ReadingError
+from fairdraft.errors import ReadingError, RestartError
 from fairdraft.peers.base import Reading
 
 Values = Mapping[str, float]
@@ -43,14 +43,14 @@ class Span:
         """Return what each of these counters gained, those of single positions included.
 
         Raises:
-            ReadingError: one went backwards.
+            RestartError: one went backwards.
         """
         found = {}
         for name, end in self.after.items():
             if name.split("/")[0] not in names:
                 continue
             if end < (start := self.before.get(name, 0.0)):
-                raise ReadingError(
+                raise RestartError(
                     f"{self.source!r}: {self.engine}:{name} went from {start:g} to {end:g}: the "
                     "server was restarted in between, or the pages are swapped; take two without a "
                     "restart, the earlier one first"

@@ -13,7 +13,7 @@ def join(windows: Sequence[Reading], source: str, notes: tuple[str, ...] = ()) -
 
     What one window does not say, the whole does not say. Its step time, where it is worked out, is
     the seconds that requests ran over the steps that they made, summed over windows: a few windows
-    full of prompts weigh what they lasted.
+    full of prompts weigh what they lasted. Where it was measured, windows weigh by their steps.
 
     Args:
         windows: at least one; all say how long they were, or none does.
@@ -32,6 +32,7 @@ def join(windows: Sequence[Reading], source: str, notes: tuple[str, ...] = ()) -
         if generated is not None and seconds
         else mean(windows, lambda each: each.tokens_per_second),
         mean(windows, lambda each: each.requests),
+        _step_seconds(windows),
         exact_rounds=all(each.exact_rounds for each in windows),
         steps=total(windows, lambda each: each.steps),
         stated_k=max(
@@ -49,6 +50,18 @@ def join(windows: Sequence[Reading], source: str, notes: tuple[str, ...] = ()) -
         max_k=max((each.max_k for each in windows if each.max_k is not None), default=None),
         drafted_is_known=all(each.drafted_is_known for each in windows),
     )
+
+
+def _step_seconds(windows: Sequence[Reading]) -> float | None:
+    """Return the mean of measured step times over steps; over windows where they are not told."""
+    times = [each.step_seconds for each in windows]
+    told = [time for time in times if time is not None]
+    if len(told) < len(times):
+        return None
+    weights = [each.steps or 0.0 for each in windows]
+    if not all(weights):
+        weights = [1.0] * len(told)
+    return sum(time * weight for time, weight in zip(told, weights, strict=True)) / sum(weights)
 
 
 def without_drafts(drafting: Sequence[bool], what: str) -> tuple[str, ...]:

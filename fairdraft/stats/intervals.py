@@ -32,11 +32,12 @@ class Estimate:
     note: str = ""
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
+def wilson(successes: float, trials: float) -> tuple[float, float]:
     """Return the ends of Wilson's 95% interval of a binomial share (Wilson 1927).
 
     Args:
-        successes, trials: whole numbers, the first not above the second, the second above 0.
+        successes, trials: counts, the first not above the second, the second above 0; in parts,
+            where several trials that are alike tell as much as one.
     """
     z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     p, spread = successes / trials, z * z / trials

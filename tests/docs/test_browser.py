@@ -7,32 +7,24 @@ One page of each kind is looked at; FAIRDRAFT_EVERY_PAGE=1 looks at all, which t
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scripts.markdown import ROOT
+from tests.browsers import browserless, faults, headless, show
 
 SITE = ROOT / "docs" / "_build"
 STANDALONE = ROOT / "docs" / "live" / "index.html"
 FIGURES = [STANDALONE, SITE / "docs" / "live.html"]
-SERIOUS = ("serious", "critical")
-AXE = "axe_core_python"  # the package that carries axe.min.js
 
 
 def missing() -> str | None:
     """What is not there, or None."""
-    if not shutil.which("chromium"):
-        return "chromium is not installed"
-    if not shutil.which("chromedriver"):
-        return "chromedriver is not installed"
-    for package in ("selenium", AXE):
-        if find_spec(package) is None:
-            return f"{package} is not installed: the extra `docs` brings it"
+    if (reason := browserless()) is not None:
+        return reason
     return None if (SITE / "index.html").exists() else "the site is not built: run `make docs`"
 
 
@@ -41,33 +33,8 @@ pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
-    for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"):
-        options.add_argument(f"--{flag}")
-    # Nothing may come from elsewhere, and nothing is asked for.
-    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(executable_path=str(shutil.which("chromedriver")))
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
-
-
-def show(
-    browser: Any, page: Path, width: int = 1280, dark: bool = False, still: bool = True
-) -> None:
-    """Open a page as a user with these settings would see it."""
-    features = [
-        {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
-        {"name": "prefers-reduced-motion", "value": "reduce" if still else "no-preference"},
-    ]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get(page.as_uri())
+    with headless() as driver:
+        yield driver
 
 
 def press(browser: Any, *keys: str) -> None:
@@ -99,20 +66,10 @@ def built() -> list[Path]:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_axe_finds_no_serious_fault(browser: Any, dark: bool) -> None:
-    spec = find_spec(AXE)
-    assert spec is not None
-    assert spec.origin is not None
-    axe = (Path(spec.origin).parent / "axe.min.js").read_text("utf-8")
     found = []
     for page in built():
         show(browser, page, width=400 if dark else 1280, dark=dark)
-        browser.execute_script("document.querySelectorAll('details').forEach((e) => e.open = true)")
-        browser.execute_script(axe)
-        result = browser.execute_async_script("axe.run().then(arguments[0])")
-        for fault in result["violations"]:
-            if fault["impact"] in SERIOUS:
-                places = [node["html"][:80] for node in fault["nodes"][:3]]
-                found.append((page.name, fault["id"], places))
+        found += [(page.name, *fault) for fault in faults(browser)]
     assert found == []
 
 

@@ -1,17 +1,13 @@
-"""Metrics pages of three engines: saved, and asked of a server."""
+"""Metrics pages of three engines, one or two of them."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from fairdraft.errors import ReadingError
-from fairdraft.peers import read, read_metrics, scrape
+from fairdraft.peers import read, read_metrics
 
 PAGE = """\
 # TYPE vllm:spec_decode_num_drafts counter
@@ -193,51 +189,3 @@ def test_saved_pages(tmp_path: Path) -> None:
     whole = read(tmp_path / "b.prom")
     assert whole.rounds == 110
     assert any("since the server started" in note for note in whole.biases)
-
-
-@contextmanager
-def server(*pages: str) -> Iterator[str]:
-    """Answers each page once, then 404."""
-    rest = list(pages)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            known = self.path == "/metrics" and bool(rest)
-            self.send_response(200 if known else 404)
-            self.end_headers()
-            self.wfile.write(rest.pop(0).encode() if known else b"no")
-
-        def log_message(self, *_: object) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{httpd.server_port}"
-        finally:
-            httpd.shutdown()
-            thread.join()
-
-
-def test_a_server_is_asked_twice() -> None:
-    waited: list[float] = []
-    with server(BEFORE + START, AFTER + END) as url:
-        found = scrape(url, 5.0, waited.append)
-    assert waited == [5.0]
-    assert (found.rounds, found.source) == (100, url + "/metrics")
-    assert found.tokens_per_second is not None
-
-
-def test_servers_that_do_not_answer() -> None:
-    with server(BEFORE) as url:
-        with pytest.raises(ReadingError, match="answers 404"):
-            scrape(url, 1.0, lambda _: None)
-        with pytest.raises(ReadingError, match="answers 404"):
-            scrape(url + "/nowhere", 1.0, lambda _: None)
-    for wrong in (url, "http://", "http://[bad", "http://127.0.0.1:999999"):
-        with pytest.raises(ReadingError, match=r"cannot be reached|is no address"):
-            scrape(wrong, 1.0, lambda _: None)
-    with server("hello") as url, pytest.raises(ReadingError, match="no metrics page"):
-        scrape(url, 1.0, lambda _: None)
-    with pytest.raises(ReadingError, match="wait more than 0"):
-        scrape("http://127.0.0.1", 0)

@@ -132,16 +132,7 @@ def diagnose(on: Reading, off: Reading) -> Diagnosis:
     Raises:
         ReadingError: `on` drafted nothing, `off` drafted, or rounds or a step time cannot be told.
     """
-    if not on.speculates:
-        raise ReadingError(
-            f"{on.source!r} drafted nothing: it was taken without speculation, or no text gave a "
-            "draft; give the run with speculation first"
-        )
-    if not on.rounds:
-        raise ReadingError(
-            f"{on.source!r} drafted, but does not tell how often: give a log, a benchmark's result "
-            "or a page of /metrics"
-        )
+    require_drafts(on)
     if off.speculates:
         raise ReadingError(f"{off.source!r} speculates too: --baseline is the run without")
     needed = break_even_length(step_time(off), step_time(on))
@@ -159,6 +150,24 @@ def diagnose(on: Reading, off: Reading) -> Diagnosis:
     return Diagnosis(
         needed, figures.tokens, found.most, gain, chance, tuple(findings), likely, unknown
     )
+
+
+def require_drafts(on: Reading) -> None:
+    """Check that a run speculated, and tells how often.
+
+    Raises:
+        ReadingError: it did not, or does not.
+    """
+    if not on.speculates:
+        raise ReadingError(
+            f"{on.source!r} drafted nothing: it was taken without speculation, or no text gave a "
+            "draft; give the run with speculation first"
+        )
+    if not on.rounds:
+        raise ReadingError(
+            f"{on.source!r} drafted, but does not tell how often: give a log, a benchmark's result "
+            "or a page of /metrics"
+        )
 
 
 def step_time(reading: Reading) -> float:
