@@ -186,7 +186,7 @@ def _measure(
     from fairdraft.models import ModelRunner
 
     runner = ModelRunner(checkpoint.model, tokenizer=checkpoint.tokenizer, name=model)
-    encoded = _encode(checkpoint.tokenizer, texts, runner.max_model_len - max_tokens - max(KS))
+    encoded = _encode(checkpoint.tokenizer, texts, runner.max_model_len, max_tokens + max(KS))
     traffic = Traffic(tuple(map(len, encoded)), (max_tokens,))
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -214,8 +214,26 @@ def _measure(
     )
 
 
-def _encode(tokenizer: Any, texts: Sequence[str], longest: int) -> list[list[int]]:
-    """Return prompts as token ids, through the chat template where there is one."""
+def _encode(
+    tokenizer: Any, texts: Sequence[str], max_model_len: int, reserved: int
+) -> list[list[int]]:
+    """Return prompts as token ids, through the chat template where there is one.
+
+    Args:
+        tokenizer: the model's.
+        texts: prompts; those without room are left out.
+        max_model_len: tokens that the model has room for.
+        reserved: of them, for the answer and its drafts.
+
+    Raises:
+        ConfigError: no prompt has room.
+    """
+    longest = max_model_len - reserved
+    require(
+        longest > 0,
+        f"answers leave no room for a prompt: the model was made for {longest + reserved} tokens, "
+        f"and {reserved} are the answer's and its drafts': give fewer --max-tokens",
+    )
     found = []
     for text in texts:
         if tokenizer.chat_template:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CHARACTERS = 4  # of a token, where a file has texts and no lengths
 COUNTED = "Prompts are texts: a token was taken to be 4 characters."
 ROUNDED = 3  # digits of a rate
+GROWS = "grows"  # of a wait without an end
 
 
 @dataclass(frozen=True)
@@ -156,10 +157,15 @@ def rate_table(found: RatePlan) -> Table:
     for k, cell in found.cells.items():
         served = cell.served
         mark = " ◀" if k == found.k else "  "
+        ttft, *between = _milliseconds(served)
+        latency = f"{served.mean_latency:.2f}"
+        if found.rate >= cell.saturates:  # what was simulated ends, the queue does not
+            ttft = latency = GROWS
         shown = (
             f"{served.tokens_per_second:.1f}",
-            *_milliseconds(served),
-            f"{served.mean_latency:.2f}",
+            ttft,
+            *between,
+            latency,
             f"{cell.saturates:.{ROUNDED}g}/s{mark}",
         )
         show.add_row(str(k) if k else "off", *shown, style="bold" if k == found.k else "")
@@ -226,6 +232,8 @@ def _milliseconds(served: Served) -> tuple[str, str, str]:
     from fairdraft.economics.planning.served import percentile
 
     def both(values: FloatArray, digits: int) -> str:
+        if not len(values):
+            return "–"  # answers of one token have no second one
         return " | ".join(f"{percentile(values, q) * 1e3:.{digits}f}" for q in (50, 99))
 
     return both(served.ttft, 0), both(served.inter_token, 1), both(served.inter_chunk, 0)
@@ -235,9 +243,10 @@ def _both(served: Served) -> tuple[str, str]:
     from fairdraft.economics.planning.served import percentile
 
     ttft, itl = served.ttft * 1e3, served.inter_token * 1e3
+    gaps = f"p50 {percentile(itl, 50):.1f} ms, p99 {percentile(itl, 99):.1f} ms a token"
     return (
         f"p50 {percentile(ttft, 50):.0f} ms, p99 {percentile(ttft, 99):.0f} ms",
-        f"p50 {percentile(itl, 50):.1f} ms, p99 {percentile(itl, 99):.1f} ms a token",
+        gaps if len(itl) else "none",
     )
 
 

@@ -52,7 +52,8 @@ def reconcile(
         )
     report, found = load_report(run), Profile.load(profile)
     if not force:
-        found.require_hardware({name: report["environment"].get(name) for name in HARDWARE})
+        machine = {name: report["environment"].get(name) for name in HARDWARE}
+        found.require_hardware(machine, f"in {str(run)!r}")
     judged = reconcile_run(report, str(run), found, context, extrapolate)
     Console().print(_table(str(run), judged.cells))
     if judged.left_out:

@@ -53,7 +53,8 @@ def read(source: str | Path) -> Reading:
     if label is not None:
         found = [reading for reading in found if reading.label == label] or found
         if found[0].label != label:
-            raise ReadingError(f"{name!r} has no {label!r}: {_choose(found)}")
+            there = _choose(found) or "it holds one measurement, and needs no '#'"
+            raise ReadingError(f"{name!r} has no {label!r}: {there}")
     if len(found) > 1:
         raise ReadingError(
             f"{name!r} holds {len(found)} measurements: put '#' and one of them behind it: "
@@ -79,7 +80,7 @@ def read_all(path: str | Path) -> list[Reading]:
             (each for form in JSON_FORMATS if (each := form.reader(records, source))), None
         )
     else:
-        found = next((each for form in TEXT_FORMATS if (each := form.reader(text, source))), None)
+        found = _log(text, source)
     if found is not None:
         return found
     if isinstance(records, str):
@@ -93,6 +94,30 @@ def read_all(path: str | Path) -> list[Reading]:
             f"here: {KNOWN}"
         )
     raise ReadingError(f"{source!r} is nothing that is known here: {KNOWN}")
+
+
+def _log(text: str, source: str) -> list[Reading] | None:
+    """Return what the one reader that understands a text reads in it.
+
+    Raises:
+        ReadingError: that reader refuses it, or two understand it.
+    """
+    found: dict[str, list[Reading]] = {}
+    for form in TEXT_FORMATS:
+        try:
+            each = form.reader(text, source)
+        except ReadingError:
+            if not found:
+                raise
+            continue  # what the first one reads may hold the second one's words
+        if each:
+            found[form.title] = each
+    if len(found) > 1:
+        raise ReadingError(
+            f"{source!r} holds what several programs wrote ({'; '.join(found)}), and which of them "
+            "is meant is not known: give each a file of its own"
+        )
+    return next(iter(found.values()), None)
 
 
 def _text(path: Path) -> str:

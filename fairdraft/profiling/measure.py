@@ -118,8 +118,9 @@ class Profiler:
         longest = max(grid.contexts) + max(grid.ks) + 64
         if longest > runner.max_model_len:
             raise ConfigError(
-                f"--contexts goes up to {max(grid.contexts)}, but the model was made for "
-                f"{runner.max_model_len} tokens and a few are needed for drafts: lower it"
+                f"steps are to be timed at a context of {max(grid.contexts)} tokens, and {longest} "
+                f"are needed with drafts, but the model was made for {runner.max_model_len}: give "
+                "shorter --contexts, or a model for longer texts"
             )
         self.runner, self.grid = runner, grid
         self._chunks = _chunks(grid, runner.max_model_len - 1)

@@ -60,7 +60,8 @@ def test_a_model_that_does_not_fit_is_told_what_would() -> None:
         (("--methods", "none"), "names no drafter"),
         (("--methods", "nonsense"), "nonsense"),
         (("--prompts", "nowhere.jsonl"), "nowhere.jsonl"),
-        (("--max-tokens", "4000"), "longer than"),
+        (("--max-tokens", "4000"), "made for 512 tokens, and 4008 are the answer's"),
+        (("--max-tokens", "500"), "longer than the 4 tokens"),
         (("--speculative-config", "[1]"), "must be an object"),
     ],
 )

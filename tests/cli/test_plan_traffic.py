@@ -72,9 +72,27 @@ def test_files_of_prompts(fairdraft: Run, asked: tuple[str, ...], tmp_path: Path
     assert "Prompts of " in text, err
 
 
-def test_where_nothing_keeps_up_it_says_so(fairdraft: Run, asked: tuple[str, ...]) -> None:
+def test_where_nothing_keeps_up_it_says_so(
+    fairdraft: Run, asked: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     _, text, err = fairdraft(*asked, *LENGTHS, "--rate", "900", "--max-num-seqs", "2")
     assert "no draft length keeps up" in " ".join(text.split()), err
+    cells = [line for line in text.splitlines() if "grows  " in line]
+    assert len(cells) == 3  # off, 2, 4
+    assert not any("…" in line for line in cells)
+
+
+def test_answers_of_one_token_have_no_latency_between_tokens(
+    fairdraft: Run, asked: tuple[str, ...], tmp_path: Path
+) -> None:
+    out = tmp_path / "plan.json"
+    words = ("--prompt-tokens", "300", "--output-tokens", "1", "--rate", "1", "--out", str(out))
+    code, text, _ = fairdraft(*asked, *words)
+    assert code == 0
+    assert "ITL none" in " ".join(text.split())
+    assert "nan" not in text
+    assert "NaN" not in out.read_text()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +109,7 @@ def test_where_nothing_keeps_up_it_says_so(fairdraft: Run, asked: tuple[str, ...
         ([*LENGTHS, "--rate", "1", "--max-num-seqs", "99"], "1 to 99 requests"),
         ([*LENGTHS, "--rate", "1", "--max-num-batched-tokens", "2"], "fewer than the 8"),
         ([*LENGTHS, "--kv-tokens", "0"], "--kv-tokens is 0"),
-        ([*LENGTHS, "--kv-tokens", "64"], "room for 64"),
+        ([*LENGTHS, "--kv-tokens", "64"], "a KV pool of 64 tokens has 4"),
         (["--prompt-tokens", "x", "--output-tokens", "4"], "--prompt-tokens is 'x'"),
         (["--prompts", "/nowhere.jsonl"], "neither a file nor a dataset"),
         (["--prompts", "humaneval"], "how long each answer is"),

@@ -47,6 +47,26 @@ def test_a_name_may_hold_the_signs_that_choose(tmp_path: Path) -> None:
     assert read(path).step_time == pytest.approx(0.1)
 
 
+def test_a_label_where_there_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_text("Avg generation throughput: 20.0 tokens/s, Running: 2 reqs")
+    with pytest.raises(ReadingError, match="has no 'k=4': it holds one measurement"):
+        read(f"{path}#k=4")
+
+
+CASES = Path(__file__).parent / "cases"
+
+
+@pytest.mark.parametrize("other", ["sgl_on.log", "llama_on.log", "bench_console_on.txt"])
+def test_what_two_programs_wrote_is_not_taken_for_one_s(tmp_path: Path, other: str) -> None:
+    path = tmp_path / "x.log"
+    parts = [(CASES / name).read_text() for name in ("ngram_on.log", other)]
+    for text in ("".join(parts), "".join(reversed(parts))):
+        path.write_text(text)
+        with pytest.raises(ReadingError, match=r"several programs wrote .*give each a file"):
+            read(path)
+
+
 WINDOW = "Avg generation throughput: 20.0 tokens/s, Running: 2 reqs\n"
 
 

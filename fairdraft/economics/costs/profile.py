@@ -156,11 +156,12 @@ class Profile:
             bandwidth, flops, self.weight_bytes, self.parameters, self.kv_bytes, attention_size
         )
 
-    def require_hardware(self, environment: Mapping[str, Any]) -> None:
+    def require_hardware(self, environment: Mapping[str, Any], where: str = "here") -> None:
         """Refuse a profile of another machine.
 
         Args:
-            environment: of this machine; what it does not hold is not compared.
+            environment: of the machine; what it does not hold is not compared.
+            where: that machine is, for the message.
 
         Raises:
             ConfigError: it differs in CPU, cores, threads or GPU; the message says in what.
@@ -169,8 +170,8 @@ class Profile:
             theirs, ours = self.environment.get(name), environment[name]
             if theirs != ours:
                 raise ConfigError(
-                    f"the profile was taken where {name} is {theirs!r}, and here it is {ours!r}: "
-                    "profile this machine, or pass --force to use it all the same"
+                    f"the profile was taken where {name} is {theirs!r}, and {where} it is "
+                    f"{ours!r}: profile that machine, or pass --force to use it all the same"
                 )
 
     def to_json(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ PAYS = "pays"  # the name of what is found where nothing is the matter
 
 HIGH, MEDIUM = 0.95, 0.7  # chance that the named cause is the largest, at least
 SMALL = 0.05  # of what is lost: a cause that explains less is not listed
+FASTER = 0.9  # of a plain step: one with drafts that takes less is not for speculation's sake
 ALIKE = 1.5  # runs whose numbers of requests differ by more are not under the same load
 
 
@@ -142,7 +143,7 @@ def diagnose(on: Reading, off: Reading) -> Diagnosis:
     unknown = tuple(dict.fromkeys(name for names in found.hides.values() for name in names))
     findings = _findings(found, figures)
     likely = _likely(findings)
-    if chance >= HIGH:
+    if chance >= HIGH and on.accepted:  # what stood of no draft is not gained by drafts
         words, advice = pays(figures)
         whole = Estimate(1.0, 1.0, 1.0)
         findings.insert(0, Finding(PAYS, words, advice, confidence(chance), whole, chance))
@@ -193,6 +194,12 @@ def caveats(on: Reading, off: Reading) -> list[str]:
                 f"{off.requests:.1f} requests ran without speculation and {on.requests:.1f} with "
                 "it: compare runs under the same load"
             )
+    if on.step_time and off.step_time and on.step_time < FASTER * off.step_time:
+        found.append(
+            f"a step with drafts takes {on.step_time / off.step_time:.2f} of a plain one, and "
+            "drafts can but add to it: the runs differ in more than speculation (prompts, context, "
+            "load, graphs), so take both again from one server and one traffic"
+        )
     return found
 
 

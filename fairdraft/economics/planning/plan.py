@@ -119,8 +119,11 @@ class Plan:
     def static_k(self, method: str) -> int:
         """Return the one draft length with the best geometric mean of speedups over the loads.
 
-        For engines that cannot change it with the load. 0, off, if no draft length gains.
+        For engines that cannot change it with the load. 0, off, if no draft length gains, or none
+        is chosen at any load.
         """
+        if not any(self.schedule(method).values()):
+            return 0
         loads = list(self.schedule(method))
         gains: dict[int, float] = {0: 0.0}
         for k in self.ks:

@@ -355,8 +355,9 @@ def simulate(
     longest = int((prompts + outputs).max())
     if limits.blocks_for(longest) > limits.blocks:
         raise ConfigError(
-            f"a request reaches {longest} tokens, but the KV pool has room for {limits.kv_tokens}: "
-            "raise it, or plan for shorter texts"
+            f"a request reaches {longest} tokens, {limits.blocks_for(longest)} blocks of "
+            f"{limits.block_size}, but a KV pool of {limits.kv_tokens} tokens has "
+            f"{limits.blocks:.0f}: raise it, or plan for shorter texts"
         )
     rng = np.random.default_rng([seed, 2])
     kinds = _kinds([law.share for law in laws], len(prompts), rng)

@@ -38,13 +38,13 @@ class Traffic:
     paired: bool = False
 
     def __post_init__(self) -> None:
-        for name, lengths in (("prompt", self.prompts), ("output", self.outputs)):
+        for name, lengths in (("a prompt", self.prompts), ("an answer", self.outputs)):
             if not lengths:
-                raise ConfigError(f"there is no {name} length: give one, such as 300")
+                raise ConfigError(f"no length of {name} is given: give one, such as 300")
             for length in lengths:
                 if not 1 <= length <= LONGEST:
                     raise ConfigError(
-                        f"a {name} length is {length}, but must be from 1 to {LONGEST} tokens"
+                        f"the length of {name} is {length}, but must be from 1 to {LONGEST} tokens"
                     )
         if self.paired and len(self.prompts) != len(self.outputs):
             raise ConfigError(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from statistics import median
 
 from fairdraft.errors import ReadingError
@@ -27,6 +28,7 @@ INTERVAL = 40  # steps between two lines, unless it was set otherwise
 LONG = 10.0  # seconds of a log from which on its times tell the steps between two lines
 ALIKE = 0.25  # of the steps: times that are so close to the usual are of the usual
 PAUSE = 4.0  # times the usual step: nothing ran for a while before such a line
+PLACE = 1.0  # seconds: times are printed no finer
 _TWO = r"(\d+\.\d\d)(?=,|\s*$)"
 _RUNNING, _SPEED = re.compile(r"#running-req: (\d+),"), re.compile(rf"\(token/s\): {_TWO}")
 _LENGTH, _RATE = re.compile(rf"accept len: {_TWO}"), re.compile(rf"accept rate: {_TWO}")
@@ -210,14 +212,22 @@ def _window(line: _Line, apart: float, k: float, source: str) -> Reading:
 
 
 def _steps_between(found: Sequence[_Line]) -> tuple[float, bool]:
-    """Return the steps between two lines of an engine, and whether the log's times told them."""
+    """Return the steps between two lines of an engine, and whether the log's times told them.
+
+    Lines with a pause between them tell nothing: two logs, one after the other, have one too.
+    """
     lasted = steps = 0.0
     for engine in {line.engine for line in found}:
         own = [line for line in found if line.engine == engine]
-        if own[0].when is None or own[-1].when is None:
+        times = [line.when for line in own if line.when is not None]
+        if len(times) < len(own):
             return INTERVAL, False
-        lasted += own[-1].when - own[0].when
-        steps += sum(line.step for line in own[1:])
+        gaps = [after - before for before, after in pairwise(times)]
+        longest = PAUSE * max(median(gaps or [0.0]), PLACE)
+        for gap, line in zip(gaps, own[1:], strict=True):
+            if 0 <= gap <= longest:
+                lasted += gap
+                steps += line.step
     if lasted < LONG or not steps:
         return INTERVAL, False
     measured = lasted / steps

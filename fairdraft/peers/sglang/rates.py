@@ -27,6 +27,7 @@ BIASED = (
     "too low if the rate counts the bonus token (before May 2026), and k may have varied"
 )
 NO_RATE = "acceptance rates are not in the log"
+NOTHING = "nothing was accepted, and a rate of 0 fits every k"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ def draft_tokens(pairs: Sequence[tuple[float, float | None]]) -> DraftTokens:
             return DraftTokens(float(fits[0]), True, note)
     gained = sum(length - 1 for length, _ in known)
     rates = sum(rate for _, rate in known)
-    return DraftTokens(max(gained / rates, least) if rates else float(least), True, BIASED)
+    if not rates:
+        return DraftTokens(float(least), False, NOTHING)
+    return DraftTokens(max(gained / rates, least), True, BIASED)
 
 
 def _near(gained: float, tokens: int, rate: float) -> bool:

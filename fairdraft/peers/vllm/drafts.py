@@ -13,6 +13,7 @@ _SPEED = re.compile(rf"Drafted throughput: ({DECIMAL}) tokens/s,")
 _COUNTS = re.compile(r" Accepted: (\d+) tokens, Drafted: (\d+) tokens, ")
 # Three places each, and then the end or another figure: what is cut off is no rate.
 _RATES = re.compile(r"Per-position acceptance rate: (\d\.\d{3}(?:, \d\.\d{3})*)(?:, Avg |\s*$)")
+_NONE = re.compile(r" Accepted: 0 tokens, Drafted: 0 tokens(?:, |\s*$)")  # rates are nan then
 _SHARE = re.compile(rf"(?:Avg )?Draft acceptance rate: ({DECIMAL})%")
 _PLACES = 0.0006  # half the last of three places, and a little
 _TWO_PLACES = 0.006
@@ -44,6 +45,8 @@ def parse(line: str) -> Drafts | None:
     was that sum, which is how such a line is told. Rounds are drafted / k where every draft had k
     tokens; if k varied they are accepted / the sum of the rates.
     """
+    if _NONE.search(line):
+        return Drafts(0.0, 0, 0, (), 0.0)
     length, counts, rates = _LENGTH.search(line), _COUNTS.search(line), _RATES.search(line)
     share, speed = _SHARE.search(line), _SPEED.search(line)
     if length is None or counts is None or rates is None:

@@ -21,11 +21,12 @@ WAITING = re.compile(r", (?:Waiting|Pending): (\d+) reqs")
 USAGE = re.compile(rf", (?:GPU )?KV cache usage: ({DECIMAL})%")
 PREEMPTIONS = re.compile(r", Preemptions: (\d+)")
 BESIDE = 2.0  # seconds: lines of one window are written at once
+_PROCESS = re.compile(r"\(\w+ pid=\d+\)")  # which server of several wrote a line
 
 
 @dataclass
 class Line:
-    """An engine's window: its line, and what it drafted."""
+    """An engine's window: its line, and what it drafted; `engine` tells it from all others."""
 
     engine: str
     engines: int
@@ -85,7 +86,7 @@ class Log:
             self.cut += 1
             self._current = None
             return
-        words = pod_of(line) + line[max(line.find("INFO "), 0) :]
+        words = f"{_engine(line, found)} {when} {line[found.start() :]}"
         if when is not None and words in self._seen:
             self.twice += 1
             self._current = self._seen[words]
@@ -136,11 +137,16 @@ def _same(a: float | None, b: float | None) -> bool:
     return a is None or b is None or abs(a - b) <= BESIDE
 
 
+def _engine(line: str, found: re.Match[str]) -> str:
+    process = _PROCESS.search(line, 0, found.start())
+    return pod_of(line) + (process[0] if process else "") + (found["engine"] or "")
+
+
 def _window(line: str, found: re.Match[str], when: float | None) -> Line:
     waiting, usage = WAITING.search(line), USAGE.search(line)
     preemptions = PREEMPTIONS.search(line)
     return Line(
-        pod_of(line) + (found["engine"] or ""),
+        _engine(line, found),
         int(found["together"] or 1),
         when,
         float(found["rate"]),

@@ -16,6 +16,7 @@ write a pair each, or one for all of them ("2 Engines Aggregated: …"). V0 has 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 from typing import NoReturn
@@ -31,6 +32,7 @@ from fairdraft.peers.windows import added, join, without_drafts
 INTERVAL, INTERVAL_V0 = 10.0, 5.0  # seconds between two lines, unless it was set otherwise
 PAUSE = 1.5  # intervals without a line: the engine was idle and said nothing
 AGREE = 0.15  # two ways to tell the interval may differ by so much
+ONCE = 0.75  # of an engine's windows have a moment of their own, at least
 SLOWEST = 3600.0  # seconds: no interval is longer
 EVERY = 0.98  # of the steps: the seconds are not known well enough to tell more from all
 FINE = 0.25  # drafted tokens/s from which on their two places tell the seconds to 2%
@@ -38,6 +40,11 @@ FINE = 0.25  # drafted tokens/s from which on their two places tell the seconds 
 ASSUMED = (
     "how long a window is, the log does not say: {:g} s are assumed, as vLLM logs unless told "
     "otherwise"
+)
+CONFIGURED = "speculative_config=SpeculativeConfig("  # as the server starts
+SILENT = (
+    "the server was started with speculation, and no window tells of a draft: it is no run without "
+    "speculation, if it is to be one"
 )
 NO_RUNNING = "no request was running as the lines were written: the step time cannot be told"
 CUT = "{} lines are cut off or run into one another, and their windows are left out"
@@ -63,7 +70,10 @@ def read_log(text: str, source: str) -> list[Reading] | None:
         _refuse(log, source)
     if log.totals:
         return [v0.reading(log.totals, _read_windows(log, source, INTERVAL_V0, False), source)]
-    return [_read_windows(log, source, INTERVAL, DRAFTS in text)]
+    found = _read_windows(log, source, INTERVAL, DRAFTS in text)
+    if CONFIGURED in text and not found.speculates:
+        found = replace(found, notes=(*found.notes, SILENT))
+    return [found]
 
 
 def _read_windows(log: Log, source: str, usual: float, drafts: bool) -> Reading:
@@ -76,6 +86,7 @@ def _read_windows(log: Log, source: str, usual: float, drafts: bool) -> Reading:
         )
     if any(line.running for line in found):
         found = [line for line in found if line.running]
+    _require_one_server(found, source)
     groups = _together(found, usual)
     seconds, notes = _interval(log.times, groups, usual)
     if not drafts:
@@ -96,6 +107,22 @@ def _refuse(log: Log, source: str) -> NoReturn:
         "another, lack the line they belong to, or have decimals that are no points, and none "
         "is left to tell throughput and drafts: give the log as the server wrote it"
     )
+
+
+def _require_one_server(found: Sequence[Line], source: str) -> None:
+    """Insist that no engine has two windows at once: those are two servers' in one log.
+
+    Lines less than a few seconds apart may share a second.
+    """
+    for engine in {line.engine for line in found}:
+        times = [line.when for line in found if line.engine == engine and line.when is not None]
+        once = sorted(set(times))
+        gaps = [after - before for before, after in pairwise(once)]
+        if gaps and len(once) <= ONCE * len(times) and median(gaps) > BESIDE:
+            raise ReadingError(
+                f"{source!r} has {len(times)} windows of one engine at {len(once)} moments: two "
+                "servers wrote it, and nothing tells their lines apart; give the log of one"
+            )
 
 
 def _together(found: Sequence[Line], usual: float) -> list[list[Line]]:

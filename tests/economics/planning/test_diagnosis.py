@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fairdraft.economics.planning import losses
-from fairdraft.economics.planning.diagnosis import PAYS, Diagnosis, diagnose
+from fairdraft.economics.planning.diagnosis import PAYS, Diagnosis, caveats, diagnose
 from fairdraft.errors import ReadingError
 from fairdraft.peers.base import Reading
 
@@ -221,3 +221,14 @@ def test_runs_that_cannot_be_compared() -> None:
         diagnose(on, on)
     with pytest.raises(ReadingError, match="step time"):
         diagnose(on, Reading("off"))
+
+
+def test_a_step_that_drafts_made_faster_is_another_run_s() -> None:
+    """Nothing stood, and yet 2.5 times the speed: no gain of speculation's."""
+    found = judge(0.4, 1.0, 3, (0.0, 0.0, 0.0))
+    assert PAYS not in names(found)
+    assert names(found)[0] == losses.MISMATCH
+    off = Reading("off", step_seconds=1.0)
+    for step, said in ((0.4, True), (0.95, False), (1.2, False)):
+        on = Reading("on", 10, 20, 5, step_seconds=step)
+        assert any("drafts can but add to it" in each for each in caveats(on, off)) is said

@@ -288,6 +288,16 @@ def test_static_k_is_the_best_compromise() -> None:
     assert found.static_k("head") == max(gains, key=lambda k: gains[k])
 
 
+def test_static_k_is_off_where_no_load_is_surely_faster() -> None:
+    """Twenty drafts, three of which stood: an estimate above 1, and an interval that holds 1."""
+    found = plan(linear(0.05, 0.02, (1, 8), samples=5), Acceptance.of_counts(20, [3.0]))
+    first = found.cells["head", 1, 1]
+    assert first is not None
+    assert first.speedup.low < 1 < first.speedup.value
+    assert set(found.schedule("head").values()) == {0}
+    assert found.static_k("head") == 0
+
+
 def test_an_upgrade() -> None:
     noisy = linear(0.05, 0.02, (1, 8), samples=5)
     worse, better = (Acceptance.of_counts(2000, [2000 * s]) for s in (0.5, 0.8))

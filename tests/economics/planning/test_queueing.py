@@ -248,7 +248,7 @@ def test_kinds_of_text_are_shared_out() -> None:
             lambda: simulate(
                 np.array([500]), np.array([5]), PLAIN, [], Limits(kv_tokens=256), concurrency=1
             ),
-            "reaches 505 tokens, but the KV pool has room for 256",
+            "reaches 505 tokens, 32 blocks of 16, but a KV pool of 256 tokens has 16",
         ),
         (
             lambda: ServingCosts(replace(costs(), prompts=None), METHOD, 2),

@@ -41,9 +41,9 @@ def test_every_length_comes_equally_often_and_pairs_stay_together() -> None:
 @pytest.mark.parametrize(
     ("prompts", "outputs", "paired", "message"),
     [
-        ((), (1,), False, "no prompt length"),
-        ((1,), (), False, "no output length"),
-        ((0,), (1,), False, "a prompt length is 0"),
+        ((), (1,), False, "no length of a prompt"),
+        ((1,), (), False, "no length of an answer"),
+        ((0,), (1,), False, "the length of a prompt is 0"),
         ((1,), (2_000_000,), False, "from 1 to 1000000"),
         ((1, 2), (1,), True, "pairs must match"),
     ],

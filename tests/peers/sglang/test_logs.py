@@ -152,3 +152,18 @@ def test_lines_that_stand_there_twice(tmp_path: Path) -> None:
     found = write(tmp_path / "x.log", *lines, *lines)
     assert found.rounds == 320
     assert any("twice" in note for note in found.biases)
+
+
+def test_where_nothing_was_accepted_k_is_not_known(tmp_path: Path) -> None:
+    """Since May 2026 the rate is 0 then, whatever k is; until then it was 1 / (k + 1)."""
+    found = write(tmp_path / "x.log", *(line(i, 2, 250, 1.0, 0.0) for i in range(5)))
+    assert (found.acceptance_length, found.drafted_is_known) == (1, False)
+    assert any("a rate of 0 fits every k" in note for note in found.biases)
+    older = write(tmp_path / "x.log", *(line(i, 2, 250, 1.0, 0.25) for i in range(5)))
+    assert (older.k, older.drafted_is_known) == (3, True)
+
+
+def test_hours_between_two_logs_are_no_steps(tmp_path: Path) -> None:
+    once = [line(0.8 * i, 2, 250, 2.5, 0.5) for i in range(20)]
+    again = [line(7200 + 0.8 * i, 2, 250, 2.5, 0.5) for i in range(20)]
+    assert write(tmp_path / "x.log", *once, *again).rounds == 2 * 20 * 40 * 2

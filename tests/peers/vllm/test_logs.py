@@ -230,3 +230,74 @@ def test_nobody_ran_as_the_lines_were_written(tmp_path: Path) -> None:
     found = read(log(tmp_path / "x.log", [40.0], running=0))
     assert found.step_time is None
     assert any("step time cannot be told" in note for note in found.biases)
+
+
+@pytest.mark.parametrize("when", ["2026-06-01 12:00:{:02d},123 - vllm - INFO - ", "12:00:{:02d} "])
+def test_windows_that_say_the_same_are_told_apart_by_a_time_ahead_of_them(
+    tmp_path: Path, when: str
+) -> None:
+    line = drafts(60, 120, "0.700, 0.500, 0.300", 12)
+    path = log(tmp_path / "x.log", [40.0] * 4, line)
+    truth, stamped = read(path), []
+    for each in path.read_text().splitlines(True):
+        head, _, words = each.partition("] ")
+        stamped.append(when.format(int(head.split()[2][-2:])) + words)
+    path.write_text("".join(stamped))
+    found = read(path)
+    assert (found.rounds, found.seconds, len(found.windows)) == (truth.rounds, 40, 4)
+    assert found.biases == truth.biases
+
+
+NOTHING = (
+    "INFO 06-01 12:00:{at} [metrics.py:96] SpecDecoding metrics: Draft acceptance rate: nan%, "
+    "Mean acceptance length: nan, Accepted: 0 tokens, Drafted: 0 tokens, Per-position acceptance "
+    "rate: nan, nan, nan\n",
+    "INFO 06-01 12:00:{at} [metrics.py:53] SpecDecoding metrics: Draft acceptance rate: nan%, "
+    "Accepted: 0 tokens, Drafted: 0 tokens\n",
+)
+
+
+@pytest.mark.parametrize("nothing", NOTHING)
+def test_a_window_that_drafted_nothing_is_steps_too(tmp_path: Path, nothing: str) -> None:
+    """vLLM before 0.9 says so with rates that are nan."""
+    line = drafts(60, 120, "0.700, 0.500, 0.300", 12)
+    text = log(tmp_path / "x.log", [40.0] * 4, line).read_text()
+    for at in ("20", "30"):
+        text = text.replace(line.replace("12:00:00", f"12:00:{at}"), nothing.format(at=at))
+    found = read_text(tmp_path / "x.log", text)
+    assert (found.rounds, len(found.windows)) == (80, 4)
+    assert found.tokens_per_step == pytest.approx(1600 / (1600 - 120))
+    assert found.biases == ("rounds are worked out, not counted",)
+
+
+def _two_servers(first: str, second: str) -> str:
+    pairs = [
+        (ENGINE.format(second=at, engine=0, rate=rate, running=running), at)
+        for at in (10, 20, 30, 40)
+        for rate, running in ((8.0, 2), (12.0, 3))
+    ]
+    line = drafts(40, 80, "0.600, 0.400", 8)
+    return "".join(
+        who + each + who + line.replace("12:00:00", f"12:00:{at}")
+        for who, (each, at) in zip((first, second) * 4, pairs, strict=True)
+    )
+
+
+def test_two_servers_in_one_log(tmp_path: Path) -> None:
+    """Their processes tell them apart; where nothing does, half of the throughput is no reading."""
+    path = tmp_path / "x.log"
+    found = read_text(path, _two_servers("(APIServer pid=7) ", "(APIServer pid=8) "))
+    assert (found.tokens_per_second, found.requests, found.engines) == (20, 5, 2)
+    assert (found.seconds, len(found.windows)) == (40, 4)
+    with pytest.raises(ReadingError, match="8 windows of one engine at 4 moments: two servers"):
+        read_text(path, _two_servers("", ""))
+
+
+def test_a_server_that_was_to_speculate_is_no_quiet_baseline(tmp_path: Path) -> None:
+    path = log(tmp_path / "x.log", [40.0] * 3)
+    start = (
+        "INFO engine with config: speculative_config=SpeculativeConfig(method='ngram'), seed=0\n"
+    )
+    assert not read(path).biases
+    found = read_text(path, start + path.read_text())
+    assert any("started with speculation, and no window tells" in each for each in found.biases)
