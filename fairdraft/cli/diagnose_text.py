@@ -38,7 +38,8 @@ def _table(case: Case) -> Table:
         if reading is not None and reading.step_time:
             kind = "" if reading.step_is_measured else f" ({ESTIMATE})"
             table.add_row(name, f"{step_time(reading) * 1e3:.2f} ms{kind}")
-    table.add_row("accepted / drafted", f"{on.acceptance_rate:.1%}, k = {on.k:.1f}")
+    drafted = f"{on.acceptance_rate:.1%}, k = {on.k:.1f}" if on.drafted_is_known else "not known"
+    table.add_row("accepted / drafted", drafted)
     if on.survivals:
         table.add_row("stand, by position", ", ".join(f"{each:.0%}" for each in on.survivals))
     if rates := _throughputs(on, off):
@@ -46,6 +47,8 @@ def _table(case: Case) -> Table:
     if found is not None:
         over = "≤" if found.winnable else ">"
         most = "the most that this k can reach"
+        if not on.drafted_is_known:
+            most = "the most that the least possible k can reach"
         if on.draft_share < 1:
             most += " with so few drafts"
         line = f"{found.break_even:.2f} {over} {found.ceiling:.2f}, {most}"
