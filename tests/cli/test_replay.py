@@ -201,7 +201,7 @@ def test_a_profile_of_other_hardware_is_refused_unless_forced(
     path.write_text(json.dumps(run))
     code, out, err = fairdraft("reconcile", str(path), "--profile", profile)
     assert (code, out) == (2, "")
-    assert "cpu is 'another', and here it is 'mine'" in err
+    assert f"cpu is 'another', and in '{path}' it is 'mine'" in err
     code, out, err = fairdraft("reconcile", str(path), "--profile", profile, "--force")
     assert (code, err) == (0, "")
     assert "ngram" in " ".join(out.split())
