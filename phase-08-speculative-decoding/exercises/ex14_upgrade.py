@@ -16,7 +16,7 @@ from fairdraft.economics.costs.step_costs import StepCosts
 from fairdraft.economics.equations.acceptance import constant
 from fairdraft.economics.equations.estimators import alpha_of_length
 from fairdraft.economics.planning.acceptance import Acceptance
-from fairdraft.economics.planning.diagnosis import diagnose_readings
+from fairdraft.economics.planning.diagnosis import diagnose
 from fairdraft.economics.planning.planner import plan
 from fairdraft.economics.planning.upgrade import upgrades
 from fairdraft.peers import read
@@ -48,7 +48,7 @@ def log(alpha: float, k: int, step: float) -> str:
             accepted=accepted, drafted=drafted, share=100 * accepted / drafted,
             rates=", ".join(f"{each:.3f}" for each in survivals),
         )  # fmt: skip
-    return text * WINDOWS
+    return "".join(text.replace(":00 [", f":{WINDOW * i:02} [") for i in range(WINDOWS))
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def main() -> None:
                 f"{alpha_of_length(run.acceptance_length, round(run.k)):.2f}",
                 f"{1e3 * (run.step_time or 0):.1f}",
                 f"{run.tokens_per_second:.0f}",
-                f"{diagnose_readings(run, off).speedup:.2f}",
+                f"{diagnose(run, off).speedup:.2f}",
             )
             for name, run in (("before", before), ("after", after))
         ],

@@ -48,7 +48,7 @@ def test_random_weights_of_a_shape(fairdraft: Run, tiny: str, tmp_path: Path) ->
         (["--rounds", "2"], "--rounds is 2"),
         (["--k", "0,1"], "--ks is 0"),
         (["--requests", "1,x"], "--requests is '1,x'"),
-        (["--contexts", "500"], "the model was made for 512 tokens"),
+        (["--contexts", "500"], "the model was made for 512"),
         (["--methods", "nonsense"], "'nonsense' is unknown"),
         (["--methods", "auto"], "'auto' cannot be timed"),
         (["--methods", "eagle3"], "needs the key 'model'"),

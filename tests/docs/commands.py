@@ -17,6 +17,7 @@ PYTHON = {"python", "py"}
 NOT_RUN: tuple[tuple[str, str], ...] = (
     (r"make ", "sets up .venv, or runs for minutes; CI runs `make test` and `make lint`"),
     (r"fairdraft bench run humaneval ", "measures a grid for twenty minutes; tests/cli/test_bench"),
+    (r"fairdraft advise", "measures for a minute; tests/cli/test_advise.py runs it on a toy"),
     (r"fairdraft profile", "measures for minutes; tests/cli/test_profile.py runs it on a toy"),
     (r"fairdraft train ", "learns for half an hour; tests/training runs it on a toy"),
     (
