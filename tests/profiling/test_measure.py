@@ -141,7 +141,7 @@ def test_grids_that_cannot_be(changes: dict[str, tuple[int, ...]], message: str)
 
 def test_contexts_that_are_too_long(shape: str) -> None:
     runner = ModelRunner(build_shape(shape))
-    with pytest.raises(ConfigError, match="context of 200 tokens, .* the model was made for 256"):
+    with pytest.raises(ConfigError, match=r"context of 200 tokens, .* the model was made for 256"):
         profile_model(runner, ProfileGrid((1,), (1,), (16, 200)))
 
 
