@@ -32,6 +32,7 @@ KS = (1, 2, 4, 8)  # draft lengths that are timed; those between follow
 PREFILL = (16, 64, 256)  # rows of a prompt that are timed
 PROMPTS = 8
 SHIPPED = "eagle3"  # the head for the demo model that is tried with it
+CHOOSERS = ("auto", "hybrid")  # methods that draft nothing of their own
 SHARE = 0.6  # of the minutes go into step times, the rest into acceptance
 LEAST_ROUNDS = 5
 SPARE = 0.95  # of the memory that is free may be taken
@@ -80,7 +81,7 @@ def advise(
     for sentence in _memory_sentences(model, need, free):
         console.print(fold(sentence, console.width), highlight=False)
     profile, found = _measure(model, checkpoint, configs, texts, max_tokens, minutes * 60)
-    _show(console, found, configs, profile)
+    _show(console, found, configs)
     if out is not None:
         write_json(out, _record(model, need, free, profile, found, configs))
         print(f"Written to {out}")
@@ -110,6 +111,11 @@ def _configs(
         if config is not None:
             found[config.method] = config
     for config in found.values():
+        require(
+            config.method not in CHOOSERS,
+            f"--methods names {config.method!r}, which chooses among drafters by itself: name the "
+            "drafters it may choose from, such as ngram,suffix",
+        )
         build_proposer(config)  # before the model, so that a misspelt name is told at once
     require(bool(found), "--methods names no drafter: give one at least, such as ngram")
     return found
@@ -296,7 +302,7 @@ def _acceptance(
         max_tokens,
         max(LOADS),
         seconds,
-        lambda _: tick(f"acceptance of {config.method}"),
+        lambda: tick(f"acceptance of {config.method}"),
     )
     if not counts.num_drafts:
         return None
@@ -309,9 +315,7 @@ def _acceptance(
     )
 
 
-def _show(
-    console: Console, found: Plan, configs: Mapping[str, SpeculativeConfig], profile: Profile
-) -> None:
+def _show(console: Console, found: Plan, configs: Mapping[str, SpeculativeConfig]) -> None:
     """Print what is gained at each load, the advice, and the lines to paste."""
     from fairdraft.cli import plan_report as report
     from fairdraft.peers.flags import ENGINES

@@ -9,10 +9,9 @@ from typing import Any
 from fairdraft.config import EngineConfig, SamplingParams, SpeculativeConfig
 from fairdraft.engine.engine import Engine
 from fairdraft.models import ModelRunner
+from fairdraft.profiling.steps import BLOCK
 from fairdraft.proposers import build_proposer
 from fairdraft.telemetry import SpecCounters
-
-BLOCK = 16
 
 
 def count_acceptance(
@@ -24,7 +23,7 @@ def count_acceptance(
     max_tokens: int,
     requests: int,
     seconds: float,
-    tick: Callable[[int], None] = lambda tokens: None,
+    tick: Callable[[], None] = lambda: None,
 ) -> SpecCounters:
     """Answer prompts greedily with a drafter and return what it drafted and what stood.
 
@@ -37,7 +36,7 @@ def count_acceptance(
         max_tokens: of each answer at most.
         requests: at once.
         seconds: after which no more is generated; what is counted so far is returned.
-        tick: called after each step with the tokens it gave, for a progress bar.
+        tick: called after each step, for a progress bar.
 
     Raises:
         FairdraftError: the drafter does not fit the target, or a prompt is too long.
@@ -62,5 +61,6 @@ def count_acceptance(
         engine.add_request(prompt, SamplingParams(temperature=0, max_tokens=max_tokens))
     end = monotonic() + seconds
     while engine.has_unfinished_requests and monotonic() < end:
-        tick(sum(len(output.token_ids) for output in engine.step()))
+        engine.step()
+        tick()
     return engine.counters

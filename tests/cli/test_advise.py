@@ -59,6 +59,7 @@ def test_a_model_that_does_not_fit_is_told_what_would() -> None:
         (("--minutes", "0"), "--minutes is 0"),
         (("--methods", "none"), "names no drafter"),
         (("--methods", "nonsense"), "nonsense"),
+        (("--methods", "auto"), "chooses among drafters by itself"),
         (("--prompts", "nowhere.jsonl"), "nowhere.jsonl"),
         (("--max-tokens", "4000"), "made for 512 tokens, and 4008 are the answer's"),
         (("--max-tokens", "500"), "longer than the 4 tokens"),
