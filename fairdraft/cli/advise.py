@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fairdraft.bench.datasets import DATASETS, load_prompts
-from fairdraft.cli.options import Device, Dtype, loading, speculative_config, words
+from fairdraft.cli.options import Device, Dtype, encode_text, loading, speculative_config, words
 from fairdraft.cli.outputs import fold, require_writable, write_json
 from fairdraft.config import DTYPES, SpeculativeConfig, require, require_int
 from fairdraft.errors import ConfigError
@@ -240,16 +240,8 @@ def _encode(
         f"answers leave no room for a prompt: the model was made for {longest + reserved} tokens, "
         f"and {reserved} are the answer's and its drafts': give fewer --max-tokens",
     )
-    found = []
-    for text in texts:
-        if tokenizer.chat_template:
-            messages = [{"role": "user", "content": text}]
-            text = tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, tokenize=False
-            )
-        ids = tokenizer.encode(text, add_special_tokens=not tokenizer.chat_template)
-        if len(ids) <= longest:
-            found.append(ids)
+    encoded = [encode_text(tokenizer, text) for text in texts]
+    found = [ids for ids in encoded if len(ids) <= longest]
     require(
         bool(found),
         f"each prompt is longer than the {longest} tokens that the model has room for: give "

@@ -130,10 +130,15 @@ def loading(name: str) -> Iterator[None]:
 
 
 def encode_prompt(llm: LLM, prompt: str, chat: bool | None = None) -> list[int]:
+    """Return the token ids of a prompt for an `LLM`; see `encode_text`."""
+    return encode_text(llm.tokenizer, prompt, chat)
+
+
+def encode_text(tokenizer: Any, prompt: str, chat: bool | None = None) -> list[int]:
     """Return the token ids of a prompt.
 
     Args:
-        llm: whose tokenizer to use.
+        tokenizer: the model's.
         prompt: the text.
         chat: as a user's message through the chat template, or as it is; None is the former if
             the model has a chat template.
@@ -141,12 +146,14 @@ def encode_prompt(llm: LLM, prompt: str, chat: bool | None = None) -> list[int]:
     Raises:
         RequestError: the prompt is empty, or there is no chat template but `chat` is True.
     """
+    from fairdraft.inputs import encode_chat, parse_conversation
+
     require_text(prompt)
     if chat is None:
-        chat = bool(getattr(llm.tokenizer, "chat_template", None))
+        chat = bool(getattr(tokenizer, "chat_template", None))
     if chat:
-        return llm.encode_chat([{"role": "user", "content": prompt}])
-    return list(llm.tokenizer.encode(prompt))
+        return encode_chat(tokenizer, parse_conversation([{"role": "user", "content": prompt}]))
+    return list(tokenizer.encode(prompt))
 
 
 def require_text(prompt: str) -> None:
