@@ -38,7 +38,7 @@ def speedup_tables(plan: Plan, method: str, width: int) -> list[Table]:
         left -= wide
     tables: list[Table] = []
     for group in groups:
-        show = _table("" if tables else f"{method}: speedup [95% interval]")
+        show = titled_table("" if tables else f"{method}: speedup [95% interval]")
         show.add_column("k", justify="right", no_wrap=True)
         for n in group:
             show.add_column(f"{n} at once", justify="right", no_wrap=True)
@@ -51,7 +51,7 @@ def speedup_tables(plan: Plan, method: str, width: int) -> list[Table]:
     return tables
 
 
-def _table(title: str) -> Table:
+def titled_table(title: str) -> Table:
     """Return an empty table with title and caption on the left."""
     return Table(
         title=escape(title) or None, box=box.SIMPLE, title_justify="left", caption_justify="left"
@@ -72,7 +72,7 @@ def _entry(plan: Plan, method: str, requests: int, k: int) -> Text:
 
 def choice_table(plan: Plan, method: str) -> Table:
     """Return what to use at each load, and the speed that comes of it."""
-    show = _table(f"{method}: the choice")
+    show = titled_table(f"{method}: the choice")
     for name in ("at once", "k", "as good", "length", "tok/s", "ms a token"):
         show.add_column(name, justify="right", no_wrap=name != "as good")
     for n in plan.concurrencies:
@@ -116,7 +116,7 @@ def value_table(plan: Plan, method: str, tpot: float | None, price: float | None
         tpot: limit, seconds a token; None leaves goodput out.
         price: dollars an hour; None leaves dollars out.
     """
-    show = _table(f"{method}: off → the choice")
+    show = titled_table(f"{method}: off → the choice")
     names = ["at once", "k"]
     names += ["goodput, tok/s"] if tpot is not None else []
     names += ["$/M tokens"] if price is not None else []
@@ -139,7 +139,7 @@ def value_table(plan: Plan, method: str, tpot: float | None, price: float | None
 
 def method_table(plan: Plan) -> Table:
     """Return method against method: its place on the (α, c) plane, and its gain at each load."""
-    show = _table("method against method")
+    show = titled_table("method against method")
     for name in ("at once", "method", "α", "c + λ", "k", "speedup"):
         mine = name == "method"
         show.add_column(name, justify="left" if mine else "right", no_wrap=not mine)
@@ -151,7 +151,7 @@ def method_table(plan: Plan) -> Table:
                 continue
             alpha, cost = (f"{value:.3f}" for value in place)
             gain = escape(_interval(choice.cell.speedup)) if choice.k else "1.00"
-            show.add_row(str(n), escape(method), alpha, cost, _name(choice.k), gain)
+            show.add_row(str(n), escape(method), alpha, cost, length_name(choice.k), gain)
     show.caption = (
         "α that gives its tokens a step; c + λ: what one draft adds to a step, in plain ones."
     )
@@ -171,14 +171,14 @@ def watch(plan: Plan, method: str) -> list[str]:
 def _watch(choice: Choice) -> str:
     if choice.k:
         bounds = [
-            f"{_name(bound.k)} if acceptance length falls under {bound.length:.2f}"
+            f"{length_name(bound.k)} if acceptance length falls under {bound.length:.2f}"
             for bound in choice.below
         ]
         bounds[1:] = [bound.replace("if acceptance length falls ", "") for bound in bounds[1:]]
         return "; ".join([f"k = {choice.k}", ", ".join(bounds)]) if bounds else f"k = {choice.k}"
     if choice.above is None:
         return "off; no acceptance would change that"
-    return f"off; {_name(choice.above.k)} pays from acceptance length {choice.above.length:.2f} on"
+    return f"off; {length_name(choice.above.k)} pays from acceptance length {choice.above.length:.2f} on"
 
 
 def goodput_sentence(plan: Plan, method: str, limit: float) -> str:
@@ -198,7 +198,7 @@ def goodput_sentence(plan: Plan, method: str, limit: float) -> str:
 
 def upgrade_table(found: Sequence[Upgrade], price: float | None = None) -> Table:
     """Return what an upgrade changes at each load, before → after."""
-    show = _table("before → after")
+    show = titled_table("before → after")
     for name in ("at once", "k", "tok/s", "gain [95% interval]"):
         show.add_column(escape(name), justify="right", no_wrap=True)
     if price is not None:
@@ -231,5 +231,6 @@ def _interval(estimate: Estimate) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def _name(k: int) -> str:
+def length_name(k: int) -> str:
+    """Return a draft length in words."""
     return f"k = {k}" if k else "off"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.table import Table
 
+from fairdraft.cli.plan_report import length_name, titled_table
 from fairdraft.economics.planning.traffic import Traffic, parse_lengths, read_traffic
 from fairdraft.errors import ConfigError
 
@@ -151,7 +151,7 @@ def rate_plans(
 
 def rate_table(found: RatePlan) -> Table:
     """Return what each draft length comes to at a rate, the choice marked."""
-    show = _table(f"{found.method} at {found.rate:g} requests/s")
+    show = titled_table(f"{found.method} at {found.rate:g} requests/s")
     for name in ("k", "tok/s", "TTFT", "ITL", "chunks", "s/request", "saturates"):
         show.add_column(name, justify="right", no_wrap=True)
     for k, cell in found.cells.items():
@@ -183,16 +183,16 @@ def rate_sentence(found: RatePlan) -> str:
     if found.rate >= found.saturates:
         first = (
             f"{found.method} at {found.rate:g} requests/s: no draft length keeps up; "
-            f"{_name(found.k)} finishes most, {found.saturates:.{ROUNDED}g}/s"
+            f"{length_name(found.k)} finishes most, {found.saturates:.{ROUNDED}g}/s"
         )
     else:
         ttft, itl = _both(served)
         first = (
-            f"{found.method} at {found.rate:g} requests/s: {_name(found.k)}, "
+            f"{found.method} at {found.rate:g} requests/s: {length_name(found.k)}, "
             f"{served.tokens_per_second:.1f} tokens/s, TTFT {ttft}, ITL {itl}"
         )
-    parts = [_name(found.changes[0][1])]
-    parts += [f"{_name(k)} from {rate:.{ROUNDED}g}/s on" for rate, k in found.changes[1:]]
+    parts = [length_name(found.changes[0][1])]
+    parts += [f"{length_name(k)} from {rate:.{ROUNDED}g}/s on" for rate, k in found.changes[1:]]
     ends = f"all saturates at {found.saturates:.{ROUNDED}g}/s"
     off = "" if found.off_from is not None else "; off is never better"
     if len(found.changes) == 1 and found.off_from is not None:
@@ -202,7 +202,7 @@ def rate_sentence(found: RatePlan) -> str:
 
 def load_table(plan: Plan, method: str) -> Table:
     """Return TTFT and latencies at each load, off and at the choice."""
-    show = _table(f"{method}: whole runs, prompts included")
+    show = titled_table(f"{method}: whole runs, prompts included")
     for name in ("at once", "k", "requests/s", "TTFT", "ITL", "chunks"):
         show.add_column(name, justify="right", no_wrap=True)
     for n in plan.concurrencies:
@@ -248,11 +248,3 @@ def _both(served: Served) -> tuple[str, str]:
         f"p50 {percentile(ttft, 50):.0f} ms, p99 {percentile(ttft, 99):.0f} ms",
         gaps if len(itl) else "none",
     )
-
-
-def _name(k: int) -> str:
-    return f"k = {k}" if k else "off"
-
-
-def _table(title: str) -> Table:
-    return Table(title=title, box=box.SIMPLE, title_justify="left", caption_justify="left")
