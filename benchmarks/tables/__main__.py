@@ -27,6 +27,9 @@ PAGES = (
 )
 
 
+NOT_MEASURED = "Not measured yet."
+
+
 def step(
     dtype: str, engine: str = "fairdraft", requests: int = 1, rows: int = 1, ctx: int = 300
 ) -> float:
@@ -238,11 +241,12 @@ TABLES: dict[str, tuple[str | None, Callable[[], str]]] = {
 
 
 def filled(text: str) -> str:
-    """Return a page with its tables written anew; those without a result stay as they are."""
+    """Return a page with its tables written anew; one without a result says so."""
     for name, (needs, write) in TABLES.items():
         mark = f"<!-- table: {name} -->"
-        if mark in text and (needs is None or (RESULTS / f"{needs}.json").exists()):
-            text = between(text, mark, "<!-- end -->", write())
+        if mark in text:
+            there = needs is None or (RESULTS / f"{needs}.json").exists()
+            text = between(text, mark, "<!-- end -->", write() if there else NOT_MEASURED)
     return text
 
 

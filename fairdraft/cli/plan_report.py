@@ -178,7 +178,8 @@ def _watch(choice: Choice) -> str:
         return "; ".join([f"k = {choice.k}", ", ".join(bounds)]) if bounds else f"k = {choice.k}"
     if choice.above is None:
         return "off; no acceptance would change that"
-    return f"off; {length_name(choice.above.k)} pays from acceptance length {choice.above.length:.2f} on"
+    bound = choice.above
+    return f"off; {length_name(bound.k)} pays from acceptance length {bound.length:.2f} on"
 
 
 def goodput_sentence(plan: Plan, method: str, limit: float) -> str:
