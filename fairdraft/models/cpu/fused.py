@@ -1,7 +1,7 @@
 """A faster way through decoder layers on CPU: the same arithmetic in fewer, larger pieces.
 
 transformers' module tree is made for every model and every device; between its products it runs
-many small operators a layer. Here a layer is nine calls of a `Program`: products with the query,
+many small operators a layer. Here a layer is nine kernels in a `Program`: products with the query,
 key and value weights joined, and the gate and up weights joined, attention, and `rowwise` between
 them. Activations between products stay in float32, products take the weights' dtype.
 """
