@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fairdraft.cli.advise import LOADS, _require_fit
+from fairdraft.cli.advise_measure import LOADS, require_fit
 from fairdraft.errors import ConfigError
 from fairdraft.models import load_checkpoint
 from fairdraft.models.memory import MemoryNeed, available_memory, memory_need
@@ -48,9 +48,9 @@ def test_what_is_needed_is_what_a_loaded_model_has(tiny: str) -> None:
 def test_a_model_that_does_not_fit_is_told_what_would() -> None:
     need = MemoryNeed(3 * 10**9, 4, 1000, 4096)
     with pytest.raises(ConfigError, match=r"--dtype bfloat16 takes 5\.59 GiB and fits") as error:
-        _require_fit("org/model", need, 8 * 2**30, torch.device("cpu"), torch.float32)
+        require_fit("org/model", need, 8 * 2**30, torch.device("cpu"), torch.float32)
     assert "a model of up to 2.0 billion parameters fits" in str(error.value)
-    _require_fit("org/model", need, 16 * 2**30, torch.device("cpu"), torch.float32)
+    require_fit("org/model", need, 16 * 2**30, torch.device("cpu"), torch.float32)
 
 
 @pytest.mark.parametrize(
